@@ -1,0 +1,134 @@
+"""Max pooling that remembers the winner in one byte."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.precision import widen
+from jbackprop.layers.static_arguments import custom_vjp_with_static
+from jbackprop.layers.windows import (
+    Axis,
+    Padding,
+    Pair,
+    as_pair,
+    at_offset,
+    offsets_of_elements,
+    over_elements,
+    pad_axis,
+    real_offsets,
+    require_real_elements,
+    spatial_axes,
+    windows_per_element,
+)
+
+
+class Residuals(NamedTuple):
+    """The winner's place in its window, counted row by row (int8 up to 128 places), and the shape of x (no bytes).
+
+    A place c that holds a NaN is written -1 - c.
+    """
+
+    winner: Int[Array, "*n u v c"]
+    shape_marker: Float[Array, "h w 0"]
+
+
+@custom_vjp_with_static(1, 2, 3)
+def max_pool(
+    x: Float[Array, "*n h w c"], window: Pair = 2, stride: Pair | None = None, padding: Padding = "VALID"
+) -> Float[Array, "*n u v c"]:
+    r"""Returns $z_{uv} = \max_{ij \in \text{window}_{uv}} x_{ij}$ for each channel.
+
+    $$dx_{ij} = \sum_{uv} dz_{uv}\; 1[ij \text{ is the winner of window } uv]$$
+
+    Ties: the first in row-major order wins alone, so that the sum of the cotangent is kept (XLA and PyTorch choose so
+    too; JACOBIAN's formula would give the cotangent to each of them). Windows that overlap add. A NaN wins its window
+    and gets a NaN cotangent. Padding never wins.
+
+    Shapes: `x` `(*n, h, w, c)`; `z` `(*n, u, v, c)` with u = (h + padding - window) // stride + 1: a remainder that
+    fills no window is dropped. Same dtype (any real floating dtype). `window` and `stride` are an integer or (height,
+    width), `stride=None` means the window, `padding` is "VALID", "SAME" or ((top, bottom), (left, right)); all static.
+    Residuals: one byte for each output, 1/4 of a byte for each float32 input under the usual 2x2 window.
+    Raises: ValueError for a window that does not fit or lies in the padding alone; TypeError for integers.
+    Source: JACOBIAN.
+
+    >>> import jax, jax.numpy as jnp
+    >>> x = jnp.array([[1.0, 5.0], [5.0, 2.0]])[:, :, None]
+    >>> jax.grad(lambda x: max_pool(x).sum())(x)[:, :, 0].tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
+    return max_pool_fwd(x, window, stride, padding)[0]
+
+
+def max_pool_fwd(
+    x: Float[Array, "*n h w c"], window: Pair = 2, stride: Pair | None = None, padding: Padding = "VALID"
+) -> tuple[Float[Array, "*n u v c"], Residuals]:
+    shared_float_dtype("max_pool", x=x)
+    rows, columns = pooling_axes("max_pool", jnp.shape(x), window, stride, padding)
+    x = jnp.asarray(x)
+    places = jnp.zeros(x.shape, _place_dtype(rows, columns))
+    best, place = _running_maximum(x, places, columns, along=-2, step=1)
+    z, place = _running_maximum(best, place, rows, along=-3, step=columns.window)
+    winner = jnp.where(jnp.isnan(z), -1 - place, place)
+    return z, Residuals(winner, jnp.zeros((rows.size, columns.size, 0), x.dtype))
+
+
+def max_pool_bwd(
+    window: Pair, stride: Pair | None, padding: Padding, residuals: Residuals, dz: Float[Array, "*n u v c"]
+) -> tuple[Float[Array, "*n h w c"]]:
+    winner, shape_marker = residuals
+    rows, columns = pooling_axes("max_pool", shape_marker.shape, window, stride, padding)
+    dz = jnp.where(winner < 0, jnp.asarray(jnp.nan, dz.dtype), dz)
+    winner = jnp.where(winner < 0, -1 - winner, winner)
+    dx = 0.0
+    for a in range(windows_per_element(rows)):
+        for b in range(windows_per_element(columns)):
+            place = _place_of_elements(rows, a, columns, b)
+            won = over_elements(over_elements(winner, rows, -3, a), columns, -2, b) == place.astype(winner.dtype)
+            won &= place >= 0
+            dx_ab = over_elements(over_elements(dz, rows, -3, a), columns, -2, b)
+            dx += jnp.where(won, widen(dx_ab), 0)
+    return (jnp.asarray(dx).astype(dz.dtype),)
+
+
+max_pool.defvjp(max_pool_fwd, max_pool_bwd)
+
+
+def pooling_axes(
+    function: str, shape: tuple[int, ...], window: Pair, stride: Pair | None, padding: Padding
+) -> tuple[Axis, Axis]:
+    """Returns the two axes of a pool; raises ValueError for shapes without height, width and channels."""
+    if len(shape) < 3:
+        raise ValueError(f"{function}: x has shape {shape} but needs height, width and channels, (*n, h, w, c)")
+    stride = as_pair(function, "window", window) if stride is None else stride
+    axes = spatial_axes(function, (shape[-3], shape[-2]), window, stride, padding)
+    require_real_elements(function, axes)
+    return axes
+
+
+def _running_maximum(values: Array, places: Array, axis: Axis, along: int, step: int) -> tuple[Array, Array]:
+    """Returns the first largest of each window along one axis (a NaN is largest) and its place, advanced by `step`."""
+    values, places = pad_axis(values, axis, along, -jnp.inf), pad_axis(places, axis, along, 0.0)
+    first_real = real_offsets(axis).argmax(0).reshape(-1, *[1] * (-1 - along))
+    best, best_place = at_offset(values, axis, along, 0), at_offset(places, axis, along, 0)
+    for offset in range(1, axis.window):
+        value = at_offset(values, axis, along, offset)
+        wins = ~(value <= best) & ~jnp.isnan(best)
+        if (first_real == offset).any():
+            wins |= first_real == offset  # all before it was padding, which must not win with -inf
+        best = jnp.where(wins, value, best)
+        place = at_offset(places, axis, along, offset) + jnp.asarray(offset * step, places.dtype)
+        best_place = jnp.where(wins, place, best_place)
+    return best, best_place
+
+
+def _place_dtype(rows: Axis, columns: Axis):
+    return np.min_scalar_type(-rows.window * columns.window)
+
+
+def _place_of_elements(rows: Axis, a: int, columns: Axis, b: int) -> np.ndarray:
+    """Returns each element's place in that window, `(h, w, 1)`, or -1 where the window ends before it."""
+    i, j = offsets_of_elements(rows, a)[:, None], offsets_of_elements(columns, b)[None, :]
+    return np.where((i < rows.window) & (j < columns.window), i * columns.window + j, -1)[:, :, None]

@@ -1,0 +1,128 @@
+"""Softmax and cross-entropy in one rule: apart they overflow, together the cotangent is p - y."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
+
+from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.precision import widen
+from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
+from jbackprop.layers.stable_softmax import maximum_and_sum, shift
+from jbackprop.layers.static_arguments import custom_vjp_with_static
+
+Labels = Integer[Array, "*n"] | Float[Array, "*n k"]
+
+
+class Residuals(NamedTuple):
+    """The two arguments and two numbers a row, from which p is one exponential away.
+
+    Keeping p in bfloat16 instead would round away p - y where the network is sure and right.
+    """
+
+    logits: Float[Array, "*n k"]
+    labels: Labels
+    m: Float[Array, "*n 1"]
+    s: Float[Array, "*n 1"]
+
+
+@custom_vjp_with_static(2)
+def softmax_cross_entropy(logits: Float[Array, "*n k"], labels: Labels, reduction: str = "mean") -> Float[Array, "..."]:
+    r"""Returns $J_n = -\sum_k y_{nk} \log p_{nk}$ with $p = \mathrm{softmax}(z)$, averaged, summed or row by row.
+
+    With $dJ_n$ the cotangent of one row ($dJ / N$ under the mean),
+
+    $$dz_{nk} = (p_{nk} \textstyle\sum_j y_{nj} - y_{nk})\, dJ_n \qquad dy_{nk} = -\log p_{nk}\, dJ_n$$
+
+    which is $(p - y)\,dJ$ for labels that add up to 1.
+
+    Shapes: `logits` `(*n, k)`; `labels` integers `(*n,)`, or probabilities `(*n, k)` of the dtype of `logits`; the
+    loss is `()` under `"mean"` and `"sum"`, `(*n,)` under `"none"`, in the dtype of `logits`; computed in float32 at
+    least. A label below 0 or from k on gives NaN, in its row's loss and gradient: it is an error that a jitted function
+    cannot raise. $0 \log 0 = 0$. Infinite logits: as `softmax`. `reduction` is static.
+    Residuals: `logits`, `labels` and two numbers a row.
+    Raises: ValueError for shapes that do not fit, for an unknown reduction, for no classes, and for the mean of an
+    empty batch; TypeError for integer logits, boolean labels, and probabilities of another dtype than the logits.
+    Source: TWO-LAYER; JACOBIAN.
+
+    >>> import jax, jax.numpy as jnp
+    >>> logits = jnp.array([[0.0, 0.0], [0.0, 0.0]])
+    >>> jax.grad(softmax_cross_entropy)(logits, jnp.array([0, 1])).tolist()
+    [[-0.25, 0.25], [0.25, -0.25]]
+    """
+    return softmax_cross_entropy_fwd(logits, labels, reduction)[0]
+
+
+def softmax_cross_entropy_fwd(
+    logits: Float[Array, "*n k"], labels: Labels, reduction: str = "mean"
+) -> tuple[Float[Array, "..."], Residuals]:
+    _check(logits, labels, reduction)
+    logits, labels = jnp.asarray(logits), jnp.asarray(labels)
+    z = widen(logits)
+    m, s = maximum_and_sum(z)
+    if _are_indices(labels):
+        y, in_range = _one_hot(labels, z.shape[-1])
+        J = jnp.where(in_range, jnp.log(s) - jnp.sum(jnp.where(y, shift(z, m), 0), -1, keepdims=True), jnp.nan)[..., 0]
+    else:
+        log_p, y = shift(z, m) - jnp.log(s), widen(labels)
+        J = -jnp.sum(jnp.where((y == 0) & jnp.isneginf(log_p), 0, y * log_p), -1)
+    return reduce_elements(J, reduction).astype(logits.dtype), Residuals(logits, labels, m, s)
+
+
+def softmax_cross_entropy_bwd(
+    reduction: str, residuals: Residuals, dJ: Float[Array, "..."]
+) -> tuple[Float[Array, "*n k"], Float[Array, "*n k"] | None]:
+    logits, labels, m, s = residuals
+    dJ_n = spread_cotangent(widen(dJ), reduction, logits.shape[:-1])[..., None]
+    z = widen(logits)
+    p = jnp.exp(shift(z, m)) / s
+    if _are_indices(labels):
+        y, in_range = _one_hot(labels, z.shape[-1])
+        dz = jnp.where(in_range, (p - y.astype(p.dtype)) * dJ_n, jnp.nan)
+        return dz.astype(logits.dtype), None
+    y = widen(labels)
+    dz = (p * jnp.sum(y, -1, keepdims=True) - y) * dJ_n
+    dy = -(shift(z, m) - jnp.log(s)) * dJ_n
+    return dz.astype(logits.dtype), dy.astype(labels.dtype)
+
+
+softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
+
+
+def _are_indices(labels) -> bool:
+    return jnp.issubdtype(jnp.result_type(labels), jnp.integer)
+
+
+def _one_hot(labels: Integer[Array, "*n"], k: int):
+    """Returns which class is the label's, `(*n, k)`, and whether there is one, `(*n, 1)`."""
+    if labels.dtype.itemsize < 4:  # k must be a number of this dtype
+        labels = labels.astype(jnp.int32)
+    labels = labels[..., None]
+    y = labels == jnp.arange(k, dtype=labels.dtype)
+    return y, (labels >= 0) & (labels < k)
+
+
+def _check(logits, labels, reduction) -> None:
+    shapes = f"(logits {jnp.shape(logits)}, labels {jnp.shape(labels)})"
+    if jnp.ndim(logits) < 1 or jnp.shape(logits)[-1] == 0:
+        raise ValueError(f"softmax_cross_entropy: the last axis of logits must hold at least one class {shapes}")
+    if jnp.result_type(labels) == jnp.bool_:
+        raise TypeError(
+            f"softmax_cross_entropy: labels are booleans {shapes}: "
+            f"give class indices (labels.argmax(-1)) or probabilities (labels.astype(logits.dtype))"
+        )
+    if _are_indices(labels):
+        shared_float_dtype("softmax_cross_entropy", logits=logits)
+        if jnp.shape(labels) != jnp.shape(logits)[:-1]:
+            raise ValueError(
+                f"softmax_cross_entropy: integer labels need one class index a row, shape "
+                f"{jnp.shape(logits)[:-1]} {shapes}: squeeze them, or cast one-hot rows to floats"
+            )
+    else:
+        shared_float_dtype("softmax_cross_entropy", logits=logits, labels=labels)
+        if jnp.shape(labels) != jnp.shape(logits):
+            raise ValueError(
+                f"softmax_cross_entropy: floating labels are probabilities and need the shape of the logits {shapes}: "
+                f"class indices must be integers, labels.astype(int)"
+            )
+    check_reduction("softmax_cross_entropy", reduction, jnp.shape(logits)[:-1])

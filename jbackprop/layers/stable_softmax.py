@@ -1,0 +1,36 @@
+r"""What softmax, log-softmax and cross-entropy share: $z - m$ and $s = \sum_k e^{z_k - m}$ with $m = \max_k z_k$.
+
+Infinite logits get the limit where there is one: a single $+\infty$ takes all the probability and a $-\infty$ (a masked
+class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jbackprop.layers.argument_checks import shared_float_dtype
+
+
+def shift(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns z - m, and 0 instead of inf - inf."""
+    return jnp.where((z == m) & jnp.isposinf(m), jnp.zeros_like(z), z - m)
+
+
+def maximum_and_sum(z: Float[Array, "..."], axis: int = -1) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Returns m and s, each with `axis` kept as an axis of length 1; s is NaN where the limit does not exist."""
+    m = jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))  # m cancels, so its derivative is not needed
+    s = jnp.sum(jnp.exp(shift(z, m)), axis, keepdims=True)
+    several_infinities = jnp.isposinf(m) & (s > 1)
+    return m, jnp.where(several_infinities, jnp.asarray(jnp.nan, s.dtype), s)
+
+
+def check_axis(function: str, z: Array, axis: int) -> np.dtype:
+    """Returns the dtype of `z`; raises ValueError where there is no such axis, or nothing along it."""
+    dtype = shared_float_dtype(function, z=z)
+    shape = jnp.shape(z)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{function}: z has shape {shape} and no axis {axis}")
+    if shape[axis] == 0:
+        raise ValueError(f"{function}: z has shape {shape}: there are no classes along axis {axis}")
+    return dtype
