@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jbackprop.layers.precision import widen
-from jbackprop.layers.stable_softmax import check_axis, maximum_and_sum, shift
+from jbackprop.layers.stable_softmax import check_axis, exp_shifted, maximum_and_sum
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
 
@@ -40,7 +40,7 @@ def softmax_fwd(z: Float[Array, "..."], axis: int = -1) -> tuple[Float[Array, ".
     dtype = check_axis("softmax", z, axis)
     z = widen(z)
     m, s = maximum_and_sum(z, axis)
-    p = (jnp.exp(shift(z, m)) / s).astype(dtype)
+    p = (exp_shifted(z, m) / s).astype(dtype)
     return p, Residuals(p)
 
 

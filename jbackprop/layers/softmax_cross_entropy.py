@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from jbackprop.layers.argument_checks import shared_float_dtype
 from jbackprop.layers.precision import widen
 from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
-from jbackprop.layers.stable_softmax import maximum_and_sum, shift
+from jbackprop.layers.stable_softmax import exp_shifted, maximum_and_sum, shift
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
 Labels = Integer[Array, "*n"] | Float[Array, "*n k"]
@@ -61,8 +61,9 @@ def softmax_cross_entropy_fwd(
     z = widen(logits)
     m, s = maximum_and_sum(z)
     if _are_indices(labels):
-        y, in_range = _one_hot(labels, z.shape[-1])
-        J = jnp.where(in_range, jnp.log(s) - jnp.sum(jnp.where(y, shift(z, m), 0), -1, keepdims=True), jnp.nan)[..., 0]
+        index, in_range = _index(labels, z.shape[-1])
+        z_label = jnp.take_along_axis(z, index, -1, mode="clip")
+        J = jnp.where(in_range, jnp.log(s) - shift(z_label, m), jnp.nan)[..., 0]
     else:
         log_p, y = shift(z, m) - jnp.log(s), widen(labels)
         J = -jnp.sum(jnp.where((y == 0) & jnp.isneginf(log_p), 0, y * log_p), -1)
@@ -75,10 +76,11 @@ def softmax_cross_entropy_bwd(
     logits, labels, m, s = residuals
     dJ_n = spread_cotangent(widen(dJ), reduction, logits.shape[:-1])[..., None]
     z = widen(logits)
-    p = jnp.exp(shift(z, m)) / s
+    p = exp_shifted(z, m) / s
     if _are_indices(labels):
-        y, in_range = _one_hot(labels, z.shape[-1])
-        dz = jnp.where(in_range, (p - y.astype(p.dtype)) * dJ_n, jnp.nan)
+        index, in_range = _index(labels, z.shape[-1])
+        y = (index == jnp.arange(z.shape[-1], dtype=index.dtype)).astype(p.dtype)
+        dz = (p - y) * jnp.where(in_range, dJ_n, jnp.nan)
         return dz.astype(logits.dtype), None
     y = widen(labels)
     dz = (p * jnp.sum(y, -1, keepdims=True) - y) * dJ_n
@@ -93,13 +95,12 @@ def _are_indices(labels) -> bool:
     return jnp.issubdtype(jnp.result_type(labels), jnp.integer)
 
 
-def _one_hot(labels: Integer[Array, "*n"], k: int):
-    """Returns which class is the label's, `(*n, k)`, and whether there is one, `(*n, 1)`."""
+def _index(labels: Integer[Array, "*n"], k: int) -> tuple[Integer[Array, "*n 1"], Bool[Array, "*n 1"]]:
+    """Returns the label of each row, and whether it is one of the k classes."""
     if labels.dtype.itemsize < 4:  # k must be a number of this dtype
         labels = labels.astype(jnp.int32)
-    labels = labels[..., None]
-    y = labels == jnp.arange(k, dtype=labels.dtype)
-    return y, (labels >= 0) & (labels < k)
+    index = labels[..., None]
+    return index, (index >= 0) & (index < k)
 
 
 def _check(logits, labels, reduction) -> None:

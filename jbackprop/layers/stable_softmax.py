@@ -17,10 +17,16 @@ def shift(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]
     return jnp.where((z == m) & jnp.isposinf(m), jnp.zeros_like(z), z - m)
 
 
+def exp_shifted(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns exp(shift(z, m)) in fewer steps: +inf may count as the largest number, whose distance still gives 0."""
+    largest = jnp.finfo(z.dtype).max
+    return jnp.exp(jnp.minimum(z, largest) - jnp.minimum(m, largest))
+
+
 def maximum_and_sum(z: Float[Array, "..."], axis: int = -1) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Returns m and s, each with `axis` kept as an axis of length 1; s is NaN where the limit does not exist."""
     m = jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))  # m cancels, so its derivative is not needed
-    s = jnp.sum(jnp.exp(shift(z, m)), axis, keepdims=True)
+    s = jnp.sum(exp_shifted(z, m), axis, keepdims=True)
     several_infinities = jnp.isposinf(m) & (s > 1)
     return m, jnp.where(several_infinities, jnp.asarray(jnp.nan, s.dtype), s)
 
