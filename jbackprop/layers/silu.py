@@ -23,7 +23,7 @@ def silu(z: Float[Array, "*n"]) -> Float[Array, "*n"]:
     $$dz = da \circ s \circ (1 + z \circ (1 - s))$$
 
     Shapes: any; `a` has the shape and dtype of `z` (any real floating dtype); computed in float32 at least. At
-    $-\infty$ the value is NaN ($-\infty \cdot 0$), as in `jax.nn.silu`.
+    $-\infty$ the value is NaN ($-\infty \cdot 0$), and so are the derivatives at both infinities, as in `jax.nn.silu`.
     Residuals: `z`.
     Raises: TypeError for integers.
     Source: rule 4: JACOBIAN, identity 4.

@@ -1,7 +1,8 @@
 r"""What softmax, log-softmax and cross-entropy share: $z - m$ and $s = \sum_k e^{z_k - m}$ with $m = \max_k z_k$.
 
 Infinite logits get the limit where there is one: a single $+\infty$ takes all the probability and a $-\infty$ (a masked
-class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN.
+class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN. (Beside a $+\infty$ the largest finite
+number of the dtype counts as a second one.)
 """
 
 import jax
@@ -18,7 +19,7 @@ def shift(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]
 
 
 def exp_shifted(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Returns exp(shift(z, m)) in fewer steps: +inf may count as the largest number, whose distance still gives 0."""
+    """Returns exp(shift(z, m)) in fewer steps: +inf counts as the largest finite number."""
     largest = jnp.finfo(z.dtype).max
     return jnp.exp(jnp.minimum(z, largest) - jnp.minimum(m, largest))
 
