@@ -1,8 +1,8 @@
 r"""What softmax, log-softmax and cross-entropy share: $z - m$ and $s = \sum_k e^{z_k - m}$ with $m = \max_k z_k$.
 
 Infinite logits get the limit where there is one: a single $+\infty$ takes all the probability and a $-\infty$ (a masked
-class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN. (Beside a $+\infty$ the largest finite
-number of the dtype counts as a second one.)
+class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN. (Beside a $+\infty$ the largest
+finite number of the dtype counts as a second one.)
 """
 
 import jax

@@ -11,8 +11,7 @@ ReturnValue = TypeVar("ReturnValue")
 def custom_vjp_with_static(*positions: int) -> Callable[[Callable[..., ReturnValue]], jax.custom_vjp[ReturnValue]]:
     """`partial(jax.custom_vjp, nondiff_argnums=positions)`, through which type checkers still see what is returned."""
 
-    def decorate(function: Callable[..., ReturnValue]) -> jax.custom_vjp[ReturnValue]:
-        rule: Any = jax.custom_vjp(function, nondiff_argnums=positions)  # a custom_vjp3 under JAX_CUSTOM_VJP3=1
-        return rule
+    def decorate(function: Callable[..., ReturnValue]) -> Any:  # of another type under JAX_CUSTOM_VJP3=1
+        return jax.custom_vjp(function, nondiff_argnums=positions)
 
     return decorate

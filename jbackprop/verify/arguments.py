@@ -1,0 +1,84 @@
+"""A call taken apart: which leaves of its arguments are differentiated, what they are called, and the way back."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jbackprop.verify.rule import find_rule
+
+
+class Call(NamedTuple):
+    """The arguments of `f(*args, **kwargs)` as a list of leaves, the differentiated ones by position."""
+
+    names: tuple[str, ...]  # one per leaf: `x`, `params['w']`
+    leaves: tuple[Any, ...]
+    tree: Any
+    differentiated: tuple[int, ...]
+    values: tuple[Any, ...]  # the differentiated leaves
+
+
+def take_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    """Returns the leaves of a call with their names; float arrays are differentiated unless `f` declares them static.
+
+    A Python float is differentiated where `f` is a `custom_vjp` and the argument is none of its static ones; in any
+    other function it is taken for an option. Raises ValueError where nothing can be differentiated, and TypeError for
+    values that are being traced.
+    """
+    rule = find_rule(f, args, kwargs)
+    static = rule.static_names if rule else frozenset()
+    arguments = [*zip(argument_names(f, len(args)), args, strict=True), *sorted(kwargs.items())]
+    names: list[str] = []
+    differentiated: list[int] = []
+    for name, argument in arguments:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(argument):
+            if name not in static and _is_float(leaf, python_float=rule is not None):
+                differentiated.append(len(names))
+            names.append(name + jax.tree_util.keystr(path))
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        raise TypeError("compare_vjp looks at numbers: call it outside of jax.jit and other transformations")
+    if not differentiated:
+        raise ValueError(f"compare_vjp: none of the arguments ({', '.join(names)}) is a float array to differentiate")
+    for i in differentiated:  # a NumPy array becomes what JAX makes of it, in the caller's precision
+        leaves[i] = leaves[i] if isinstance(leaves[i], float | complex) else jnp.asarray(leaves[i])
+    values = tuple(leaves[i] for i in differentiated)
+    return Call(tuple(names), tuple(leaves), tree, tuple(differentiated), values)
+
+
+def put_together(f: Callable[..., Any], call: Call, values: Sequence[Any]) -> Any:
+    """Returns `f` of the call's arguments with `values` in the place of the differentiated leaves."""
+    leaves = list(call.leaves)
+    for i, value in zip(call.differentiated, values, strict=True):
+        leaves[i] = value
+    args, kwargs = jax.tree.unflatten(call.tree, leaves)
+    return f(*args, **kwargs)
+
+
+def argument_names(f: Callable[..., Any], count: int) -> list[str]:
+    """Returns the names of the first `count` positional arguments, from the signature of `f` where it has one."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # some builtins have none
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "args")
+    return names + [f"{rest}[{i}]" for i in range(count - len(names))]
+
+
+def function_name(f: Callable[..., Any]) -> str:
+    """Returns what a reader calls `f`, also for a `functools.partial`."""
+    while isinstance(f, functools.partial):
+        f = f.func
+    return getattr(f, "__name__", type(f).__name__)
+
+
+def _is_float(leaf: Any, python_float: bool) -> bool:
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        return jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return python_float and isinstance(leaf, float | complex)

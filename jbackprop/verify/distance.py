@@ -1,0 +1,58 @@
+"""Distances between arrays in which NaN equals NaN and an infinity equals itself."""
+
+from typing import Any
+
+import numpy as np
+
+
+def as_double(x: Any) -> np.ndarray:
+    """Returns any JAX or NumPy array as a float64 (or complex128) NumPy array, which loses no digit."""
+    array = np.asarray(x)
+    return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
+def gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Returns |one - other| element by element: 0 where both are NaN or the same infinity, inf where only one is."""
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    return np.where(same, 0.0, np.where(np.isfinite(one) & np.isfinite(other), _finite_gaps(one, other), np.inf))
+
+
+def largest(x: np.ndarray) -> float:
+    """Returns max|x| over the finite elements, 0 for an empty array."""
+    return float(np.max(np.abs(np.where(np.isfinite(x), x, 0)), initial=0.0))
+
+
+def gap(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the largest of the `gaps`."""
+    return float(np.max(gaps(one, other), initial=0.0))
+
+
+def finite_gap(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the largest of the `gaps` where both are finite."""
+    return float(np.max(_finite_gaps(one, other), initial=0.0))
+
+
+def gap_from(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
+    """Returns the gap between `rule` and `oracle`.
+
+    Where the oracle overflows in the caller's dtype and is finite in float64, the rule may be right where it is not,
+    and is held against `exact`.
+    """
+    rescued = ~np.isfinite(oracle) & np.isfinite(exact)
+    return float(np.max(np.minimum(gaps(rule, oracle), np.where(rescued, gaps(rule, exact), np.inf)), initial=0.0))
+
+
+def gap_to_exact(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
+    """Returns the gap between `rule` and `exact`; an overflow of the caller's dtype that the oracle shares is none."""
+    shared = ~np.isfinite(exact) | ~np.isfinite(rule)
+    return float(np.max(np.minimum(gaps(rule, exact), np.where(shared, gaps(rule, oracle), np.inf)), initial=0.0))
+
+
+def relative(distance: float, scale: float) -> float:
+    """Returns `distance / scale`, with 0 / 0 = 0."""
+    return 0.0 if distance == 0 else distance / scale if scale > 0 else float("inf")
+
+
+def _finite_gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(one) & np.isfinite(other)
+    return np.asarray(np.abs(np.where(finite, one, 0) - np.where(finite, other, 0)))

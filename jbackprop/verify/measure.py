@@ -1,0 +1,104 @@
+"""The distances between a rule's cotangent and the oracle's, for one argument, and what rounding explains of them."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jbackprop.verify import bounds
+from jbackprop.verify.distance import as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
+from jbackprop.verify.pullback import Evaluation
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rule and oracle evaluated in the caller's dtypes and in float64 (None where that is not possible)."""
+
+    rule: Evaluation
+    oracle: Evaluation
+    rule64: Evaluation | None
+    oracle64: Evaluation | None
+    cotangents: dict[str, tuple[np.ndarray, ...]]
+    inputs: tuple[Any, ...]
+    rtol: float | None
+
+
+class Gaps(NamedTuple):
+    """Distances for one leaf and one cotangent; `scale` is the max|g| that they are fractions of."""
+
+    cotangent: str
+    value: float  # rule against oracle, in the caller's dtype
+    formula: float  # rule against oracle, in float64
+    exact: float  # rule in the caller's dtype against oracle in float64
+    rounding: float  # rule in the caller's dtype against rule in float64
+    automatic: float  # oracle in the caller's dtype against oracle in float64
+    scale: float
+    noise: float  # a gradient of exactly 0 may come out as large as this in the caller's dtype,
+    noise64: float  # and as this in float64
+
+
+class Bounds(NamedTuple):
+    """The errors that rounding explains for one leaf, as fractions of max|g|, and where its dtype underflows."""
+
+    rounding: float
+    formula: float
+    repeated: float  # the same computation twice, compiled in two ways, in the narrowest dtype it uses
+    underflow: float
+
+
+def leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> list[Gaps]:
+    """Returns the distances for differentiated leaf `i`, once per cotangent."""
+    rule, oracle = _doubles(comparison.rule, i), _doubles(comparison.oracle, i)
+    rule64, oracle64 = _doubles(comparison.rule64, i) or rule, _doubles(comparison.oracle64, i) or oracle
+    epsilon, epsilon64 = bounds.epsilon(dtype), bounds.epsilon(np.float64 if comparison.oracle64 else dtype)
+    sizes = {name: max(largest(as_double(leaf)) for leaf in d_out) for name, d_out in comparison.cotangents.items()}
+    reach = max((largest(oracle64[name]) / size for name, size in sizes.items() if size > 0), default=0.0)
+    natural = bounds.ROUNDING * _magnitude(comparison.oracle) / max(1.0, largest(as_double(comparison.inputs[i])))
+    return [
+        Gaps(
+            name,
+            gap_from(rule[name], oracle[name], oracle64[name]),
+            gap(rule64[name], oracle64[name]),
+            gap_to_exact(rule[name], oracle[name], oracle64[name]),
+            finite_gap(rule[name], rule64[name]),
+            finite_gap(oracle[name], oracle64[name]),
+            # Where a cotangent cancels (ones into a softmax) max|g| is rounding itself: what counts is how large
+            # the gradient gets with other cotangents of this size.
+            max(largest(oracle64[name]), reach * size),
+            natural * size * epsilon,
+            natural * size * epsilon64,
+        )
+        for name, size in sizes.items()
+    ]
+
+
+def leaf_bounds(comparison: Comparison, found: list[Gaps], dtype: Any) -> Bounds:
+    """Returns what rounding explains for a leaf of `dtype`, or the caller's `rtol`."""
+    underflow = bounds.underflow(dtype)
+    if comparison.rtol is not None:
+        return Bounds(comparison.rtol, comparison.rtol, comparison.rtol, underflow)
+    length = bounds.longest_sum(comparison.oracle.jaxpr)
+    rounding = bounds.rounding_bound(bounds.epsilon(dtype), length)
+    repeated = bounds.rounding_bound(
+        max(bounds.epsilon(dtype), bounds.coarsest_epsilon(comparison.oracle.jaxpr)), length
+    )
+    if comparison.rule64 is None or comparison.oracle64 is None:
+        return Bounds(repeated, repeated, repeated, underflow)
+    eps = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
+    amplification = 0.0
+    if comparison.rule64 is not comparison.rule:
+        # A rule for float32 may name float32 inside; one that was given float64 may not.
+        eps = max(eps, bounds.coarsest_epsilon(comparison.rule64.jaxpr))
+        errors = [relative(max(g.rounding, g.automatic), g.scale) for g in found if g.scale > g.noise64]
+        amplification = max(errors, default=0.0) / bounds.epsilon(dtype)
+    formula = bounds.formula_bound(eps, length, amplification)
+    return Bounds(max(rounding, formula), formula, max(repeated, formula), underflow)
+
+
+def _doubles(evaluation: Evaluation | None, i: int) -> dict[str, np.ndarray]:
+    return {name: as_double(pulled.cotangents[i]) for name, pulled in evaluation.pulled.items()} if evaluation else {}
+
+
+def _magnitude(evaluation: Evaluation) -> float:
+    values = next(iter(evaluation.pulled.values())).values
+    return max(largest(as_double(value)) for value in values)

@@ -1,0 +1,77 @@
+"""The VJP of a call as one compiled function of the differentiated leaves and the cotangent."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import jaxpr_as_fun
+
+from jbackprop.verify.arguments import Call, put_together
+
+
+class Pulled(NamedTuple):
+    """What one evaluation gives: the float outputs, the other outputs, and one cotangent per differentiated leaf."""
+
+    values: tuple[Any, ...]
+    others: tuple[Any, ...]
+    cotangents: tuple[Any, ...]
+
+
+class Traced(NamedTuple):
+    """A pullback as a jaxpr of the differentiated leaves and the cotangents, with the tree of its result."""
+
+    jaxpr: Any
+    tree: Any
+
+
+class Evaluation(NamedTuple):
+    """A pullback evaluated at one point with several cotangents, and the jaxpr that its error bounds are read from."""
+
+    pulled: dict[str, Pulled]
+    jaxpr: Any
+    run: Callable[..., Pulled]
+
+
+def pullback(f: Callable[..., Any], call: Call) -> Callable[[Sequence[Any], Sequence[Any]], Pulled]:
+    """Returns `(leaves, cotangents of the float outputs) -> Pulled`, by `jax.vjp` with whatever rules are in `f`."""
+
+    def run(values: Sequence[Any], d_out: Sequence[Any]) -> Pulled:
+        outputs, vjp, others = jax.vjp(lambda *leaves: split_outputs(f, call, leaves), *values, has_aux=True)
+        return Pulled(outputs, others, vjp(tuple(d_out)))
+
+    return run
+
+
+def trace(f: Callable[..., Any], call: Call, values: Sequence[Any], d_out: Sequence[Any]) -> Traced:
+    """Returns the pullback of `f` for leaves and cotangents like the given ones; what its rules raise is raised."""
+    jaxpr, shapes = jax.make_jaxpr(pullback(f, call), return_shape=True)(tuple(values), tuple(d_out))
+    return Traced(jaxpr, jax.tree.structure(shapes))
+
+
+def evaluate(
+    traced: Sequence[Traced], values: Sequence[Any], named: Mapping[str, Sequence[np.ndarray]]
+) -> list[Evaluation]:
+    """Returns the pullbacks at `values`, compiled once and together, run with each of the named cotangents."""
+
+    def together(*leaves: Any) -> list[Pulled]:
+        return [jax.tree.unflatten(one.tree, jaxpr_as_fun(one.jaxpr)(*leaves)) for one in traced]
+
+    run = jax.jit(together).lower(*values, *next(iter(named.values()))).compile()
+    results = {name: run(*values, *d_out) for name, d_out in named.items()}
+    return [
+        Evaluation(
+            {name: result[i] for name, result in results.items()},
+            one.jaxpr,
+            lambda values, d_out, i=i: run(*values, *d_out)[i],
+        )
+        for i, one in enumerate(traced)
+    ]
+
+
+def split_outputs(f: Callable[..., Any], call: Call, values: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Returns the outputs of the call as float leaves, which have cotangents, and the others, which have none."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(put_together(f, call, values))]
+    floats = tuple(leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    return floats, tuple(leaf for leaf in leaves if not jnp.issubdtype(leaf.dtype, jnp.inexact))
