@@ -21,3 +21,7 @@ from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy as soft
 from jbackprop.layers.softplus import softplus as softplus
 from jbackprop.layers.squared_error import squared_error as squared_error
 from jbackprop.layers.tanh import tanh as tanh
+from jbackprop.verify.automatic import automatic as automatic
+from jbackprop.verify.compare import check_vjp as check_vjp
+from jbackprop.verify.compare import compare_vjp as compare_vjp
+from jbackprop.verify.report import VJPError as VJPError

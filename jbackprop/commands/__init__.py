@@ -1,0 +1,1 @@
+"""The commands of `jbackprop`, one module each: `main(arguments) -> exit code`."""

@@ -1,0 +1,102 @@
+"""From a prepared tensorflow-datasets folder to arrays on the device."""
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jbackprop.training.config import Data
+
+INFO = "dataset_info.json"  # written last of all
+
+
+class DataError(Exception):
+    """Data cannot be prepared or read. The message says which folder or file, and what to do."""
+
+
+class Split(NamedTuple):
+    """Images `(n, h, w, c)` as uint8 and labels `(n,)` as int32, on the device."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class Dataset(NamedTuple):
+    """A training and a test split, the number of classes, and the pixel value that becomes 1.0."""
+
+    train: Split
+    test: Split
+    classes: int
+    white: float
+
+
+def default_folder() -> Path:
+    """Returns `$XDG_CACHE_HOME/jbackprop/data`, or `~/.cache/jbackprop/data` where the variable is not set."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "jbackprop" / "data"
+
+
+def load(config: Data) -> Dataset:
+    """Returns the configured data set. Raises `DataError`."""
+    folder = Path(config.dir).expanduser() if config.dir else default_folder()
+    return {"digits": load_digits}[config.name](folder)
+
+
+def load_digits(folder: Path) -> Dataset:
+    """Returns the digits of `training/digits.py`, prepared in `folder` on the first call.
+
+    Raises `DataError` where the folder cannot be written or what it holds is not the data set.
+    """
+    import tensorflow_datasets as tfds  # 0.4 s; not for those who import this module for its types
+
+    from jbackprop.training.digits import CLASSES, Digits
+
+    try:
+        builder = Digits(data_dir=str(folder), file_format=tfds.core.FileFormat.ARRAY_RECORD)
+        prepare(builder)
+    except OSError as error:
+        raise DataError(f"digits: cannot prepare the data in {folder}: {error}. Another folder: --data.dir") from error
+    train, test = read(builder, "train"), read(builder, "test")
+    return Dataset(train, test, classes=CLASSES, white=16.0)
+
+
+def prepare(builder: Any) -> None:
+    """Writes the builder's files, unless they are there. tfds writes to another folder first and renames it, so that an
+    interrupted preparation leaves nothing that is read later.
+    """
+    folder = Path(builder.data_dir)
+    if _is_prepared(folder):
+        return
+    if folder.exists():
+        raise DataError(f"{builder.name}: {folder} is damaged (it has no {INFO}). Remove it and run again")
+    silence = io.StringIO()  # tfds prints its progress with print() and tqdm
+    try:
+        with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+            builder.download_and_prepare()
+    except OSError:
+        if not _is_prepared(folder):  # else another process has prepared the same folder meanwhile
+            raise
+
+
+def _is_prepared(folder: Path) -> bool:
+    return (folder / INFO).is_file()  # builder.is_prepared() says the same, with a warning where it is false
+
+
+def read(builder: Any, split: str) -> Split:
+    """Returns one split. Raises `DataError` where files are missing or do not hold what the builder describes."""
+    try:
+        source = builder.as_data_source(split=split)
+        records = source.__getitems__(range(len(source)))
+        images = np.stack([record["image"] for record in records])
+        labels = np.array([record["label"] for record in records], np.int32)
+    except Exception as error:  # array_record raises bare RuntimeErrors, tfds half a dozen kinds
+        raise DataError(
+            f"{builder.name}: cannot read the {split} split in {builder.data_dir} ({type(error).__name__}: {error}). "
+            f"Remove that folder and run again"
+        ) from error
+    return Split(jnp.asarray(images), jnp.asarray(labels))

@@ -1,0 +1,70 @@
+"""What is seen of a run: a live line on a terminal, plain lines where there is none."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jbackprop.training.loop import Metrics
+
+PLAIN_LINES = 10
+PLAIN_SECONDS = 10.0
+
+
+Show = Callable[[Metrics], None]
+
+
+@contextmanager
+def display(console: Console, epochs: int) -> Iterator[Show]:
+    """Yields the function that shows the metrics of one epoch."""
+    if console.is_terminal:
+        with _live(console, epochs) as show:
+            yield show
+    else:
+        yield _plain(console, epochs)
+
+
+@contextmanager
+def _live(console: Console, epochs: int) -> Iterator[Show]:
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+        task = progress.add_task("training", total=epochs, figures="first epoch")
+
+        def show(metrics: Metrics) -> None:
+            progress.update(task, completed=metrics.epoch, figures=_figures(metrics))
+
+        yield show
+
+
+def _plain(console: Console, epochs: int) -> Show:
+    first = last = 0.0
+
+    def show(metrics: Metrics) -> None:
+        nonlocal first, last
+        now = time.perf_counter()
+        first = first or now  # the first epoch, with its compilation, says nothing about the others
+        due = metrics.epoch in (1, epochs) or metrics.epoch % max(1, epochs // PLAIN_LINES) == 0
+        if due or now - last > PLAIN_SECONDS:
+            last = now
+            left = (now - first) / (metrics.epoch - 1) * (epochs - metrics.epoch) if metrics.epoch > 1 else None
+            ending = "" if left is None or metrics.epoch == epochs else f"  {left:.0f} s left"
+            line = f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {_figures(metrics)}{ending}"
+            console.print(line, soft_wrap=True, highlight=False)
+
+    return show
+
+
+def _figures(metrics: Metrics) -> str:
+    return (
+        f"loss {metrics.loss:.4f}  test accuracy {metrics.test_accuracy:.2%}  "
+        f"{metrics.samples_per_second:,.0f} samples/s"
+    )

@@ -1,0 +1,65 @@
+"""The folder of one run: resolved configuration, metrics, parameters, plots."""
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jbackprop.training.config import Config, to_toml
+from jbackprop.training.loop import Metrics
+
+
+class RunError(Exception):
+    """The run folder cannot be made. The message says where and why."""
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Returns the new folder `parent/name-YYYYMMDD-HHMMSS`; `-2`, `-3`, ... is added where there is one already.
+
+    Raises `RunError` where it cannot be made.
+    """
+    stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for count in itertools.count(1):
+        folder = parent / (stamped if count == 1 else f"{stamped}-{count}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except OSError as error:
+            if not folder.is_dir():
+                message = f"cannot make the run folder {folder}: {error.strerror}. Another place: --runs FOLDER"
+                raise RunError(message) from error
+    raise AssertionError("unreachable")
+
+
+def save_config(folder: Path, config: Config) -> None:
+    """Writes `config.toml`, which trains the same again."""
+    write(folder / "config.toml", lambda path: path.write_text(to_toml(config)))
+
+
+def append_metrics(folder: Path, metrics: Metrics) -> None:
+    """Adds one line to `metrics.jsonl`."""
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write(json.dumps(metrics._asdict()) + "\n")
+
+
+def save_params(folder: Path, params: Any) -> None:
+    """Writes `params.npz`, one array a leaf under its path: `w1`, `0/w`, `conv/0/b`, ..."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    arrays: Any = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    write(folder / "params.npz", lambda path: np.savez(path, **arrays))
+
+
+def write(target: Path, to: Callable[[Path], Any]) -> None:
+    """Calls `to(path)` with another path and renames it, so that the file appears whole or not at all."""
+    partial = target.with_name(f".partial-{target.name}")  # keeps the suffix, by which writers choose the format
+    try:
+        to(partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

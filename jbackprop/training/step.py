@@ -1,0 +1,45 @@
+"""One training step, and a whole epoch of them in one compiled loop."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jbackprop.training.data import Split
+from jbackprop.training.gradient import LossAndGrads
+from jbackprop.training.state import State
+
+Step = Callable[[State, Split, jax.Array], tuple[State, jax.Array]]
+"""`(state, split, rows) -> (state, loss)`; one batch is the rows `(batch,)` of the split."""
+
+
+def make_step(gradient: LossAndGrads, tx: optax.GradientTransformation, prepare: Callable) -> Step:
+    """Returns one step of the optimiser as a pure function. `prepare` turns uint8 images into the network's input."""
+
+    def step(state: State, split: Split, rows: jax.Array) -> tuple[State, jax.Array]:
+        # the rows are a permutation: "clip" leaves out the bounds check and the masking of jnp.take's default
+        images = jnp.take(split.images, rows, axis=0, mode="clip")
+        labels = jnp.take(split.labels, rows, axis=0, mode="clip")
+        loss, grads = gradient(state.params, prepare(images), labels)
+        with jax.numpy_dtype_promotion("standard"):  # optax.adam raises a float to an int32, which "strict" refuses
+            updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
+
+    return step
+
+
+def shuffled_batches(key: jax.Array, epoch: jax.Array, examples: int, batch_size: int) -> jax.Array:
+    """Returns the rows of each batch of an epoch, `(examples // batch_size, batch_size)`.
+
+    The order is a function of the key and the epoch alone. The last `examples % batch_size` of it are left out: every
+    step then has the same shape and weight, and another random few are left out in each epoch.
+    """
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), examples)
+    steps = examples // batch_size
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def scan_epoch(step: Step, state: State, split: Split, batches: jax.Array) -> tuple[State, jax.Array]:
+    """Returns the state after all batches `(steps, batch)` and the loss of each step `(steps,)`."""
+    return jax.lax.scan(lambda state, rows: step(state, split, rows), state, batches)

@@ -1,0 +1,118 @@
+"""The compiled functions of one run: what `loop.py` calls and what `experiments/` reuses over seeds."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jbackprop.training import model as models
+from jbackprop.training import optimizer
+from jbackprop.training import state as states
+from jbackprop.training.config import Config, ConfigError, Gradient
+from jbackprop.training.data import Dataset, Split
+from jbackprop.training.evaluate import Evaluation, make_evaluate
+from jbackprop.training.gradient import loss_and_grads
+from jbackprop.training.interrupt import Stop
+from jbackprop.training.model import Model
+from jbackprop.training.state import State
+from jbackprop.training.step import Step, make_step, scan_epoch, shuffled_batches
+
+Epoch = Callable[[State, jax.Array, int, Stop], tuple[State, np.ndarray]]
+
+
+class Trainer(NamedTuple):
+    """`init(seed) -> (state, key)`, `epoch(state, key, epoch, stop) -> (state, losses)`, `evaluate(params, split)`.
+
+    `epoch` gives the state's memory to its result: the state passed in cannot be used again. `losses` has one entry a
+    step, fewer than `steps` where `stop()` became true between two steps.
+    """
+
+    model: Model
+    init: Callable[[int], tuple[State, jax.Array]]
+    epoch: Epoch
+    evaluate: Callable[..., Evaluation]
+    batch_size: int
+    steps: int
+    loop: str
+    compile_seconds: float
+
+
+def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) -> Trainer:
+    """Returns the run's functions with the epoch compiled; `gradient` takes the place of the configuration's.
+
+    Raises `ConfigError` where a batch is larger than the training split.
+    """
+    gradient = gradient or config.gradient
+    examples = dataset.train.labels.size
+    if config.batch_size > examples:
+        raise ConfigError(f"batch_size: {config.batch_size} is more than the {examples} training examples")
+    model = models.build(config.network, dataset)
+    tx = optimizer.build(config.optimizer)
+
+    def init(seed: int) -> tuple[State, jax.Array]:
+        weights_key, shuffle_key = jax.random.split(jax.random.key(seed))
+        return states.init(model, tx, weights_key), shuffle_key
+
+    loop = choose_loop(config, gradient)
+    start = time.perf_counter()
+    compiled = _scanned if loop == "scan" else _stepped
+    step = make_step(loss_and_grads(gradient, model), tx, model.prepare)
+    epoch = compiled(step, dataset, config.batch_size, *init(config.seed))
+    seconds = time.perf_counter() - start
+    steps = examples // config.batch_size
+    return Trainer(model, init, epoch, make_evaluate(model), config.batch_size, steps, loop, seconds)
+
+
+def choose_loop(config: Config, gradient: Gradient) -> str:
+    """Returns `scan` or `steps`: the configured one, or for `auto` the faster.
+
+    XLA's CPU backend runs the convolutions that automatic differentiation emits 12 to 100 times slower inside a loop.
+    """
+    if config.loop != "auto":
+        return config.loop
+    slow_inside = config.network.name == "cnn" and gradient == "automatic" and jax.default_backend() == "cpu"
+    return "steps" if slow_inside else "scan"
+
+
+# one compilation for all trainers of a process, and not one more inside each epoch
+shuffle = jax.jit(shuffled_batches, static_argnames=("examples", "batch_size"))
+
+
+def _scanned(step: Step, dataset: Dataset, batch_size: int, state: State, key: jax.Array) -> Epoch:
+    def whole(state: State, split: Split, batches: jax.Array) -> tuple[State, jax.Array]:
+        return scan_epoch(step, state, split, batches)
+
+    split, examples = dataset.train, dataset.train.labels.size
+    batches = shuffle(key, jnp.int32(0), examples, batch_size)
+    compiled = jax.jit(whole, donate_argnums=0).lower(state, split, batches).compile()
+
+    def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray]:
+        del stop  # one call is the whole epoch
+        state, losses = compiled(state, split, shuffle(key, jnp.int32(epoch), examples, batch_size))
+        return state, np.asarray(losses)
+
+    return run
+
+
+def _stepped(step: Step, dataset: Dataset, batch_size: int, state: State, key: jax.Array) -> Epoch:
+    def one(state: State, split: Split, batches: jax.Array, i: jax.Array) -> tuple[State, jax.Array]:
+        return step(state, split, batches[i])
+
+    split, examples = dataset.train, dataset.train.labels.size
+    batches = shuffle(key, jnp.int32(0), examples, batch_size)
+    compiled = jax.jit(one, donate_argnums=0).lower(state, split, batches, jnp.int32(0)).compile()
+
+    def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray]:
+        batches = shuffle(key, jnp.int32(epoch), examples, batch_size)
+        losses = []
+        for i in range(len(batches)):
+            if stop():
+                break
+            state, loss = compiled(state, split, batches, jnp.int32(i))
+            losses.append(loss)
+        return state, np.asarray(jax.device_get(losses), np.float32)
+
+    return run

@@ -1,0 +1,83 @@
+"""Configurations: what is read, what is refused and with which words."""
+
+from pathlib import Path
+
+import pytest
+
+from jbackprop.training import config
+from jbackprop.training.config import Config, ConfigError, Network, Optimizer
+
+REFUSED = {
+    "epoch = 3": "epoch: unknown key; did you mean epochs?",
+    "colour = 3": "colour: unknown key; known keys: network, data, optimizer, gradient, epochs",
+    "[optimizer]\nlearning-rate = 3": "optimizer.learning-rate: unknown key; did you mean learning_rate?",
+    "epochs = 1.5": "epochs: expected int, got float",
+    "epochs = 'many'": "epochs: expected int, got str",
+    "epochs = 0": "epochs: expected int >= 1",
+    "batch_size = 0": "batch_size: expected int >= 1",
+    "seed = -1": "seed: expected int >= 0",
+    "gradient = 'manual'": "gradient: invalid enum value 'manual'; known values: automatic, explicit, rules",
+    "loop = 'while'": "loop: invalid enum value 'while'; known values: auto, scan, steps",
+    "optimizer = 'sgd'": "optimizer: expected object, got str",
+    "[optimizer]\nname = 'lion'": "optimizer.name: invalid enum value 'lion'; known values: adam, momentum, sgd",
+    "[optimizer]\nlearning_rate = 'a'": "optimizer.learning_rate: expected float, got str",
+    "[optimizer]\nlearning_rate = -0.1": "optimizer.learning_rate: expected float > 0.0",
+    "[optimizer]\nlearning_rate = nan": "optimizer.learning_rate: expected float > 0.0",
+    "[optimizer]\nlearning_rate = inf": "optimizer.learning_rate: expected float <= 1000000.0",
+    "[optimizer]\nmomentum = 0.5": "optimizer.momentum: a setting of 'momentum' alone, not of 'sgd'",
+    "[network]\nhidden = [8, 'a']": "network.hidden[1]: expected int, got str",
+    "[network]\nhidden = [0]": "network.hidden[0]: expected int >= 1",
+    "[network]\nhidden = [8, 8]": "network.hidden: two_layer has one hidden layer, got [8, 8]",
+    "[network]\npool = 'max'": "network.pool: a setting of 'cnn' alone, not of 'two_layer'",
+    "[network]\nactivation = 'swish'": "network.activation: invalid enum value 'swish'; known values: gelu, leaky_relu",
+    "[data]\nname = 'mnist'": "data.name: invalid enum value 'mnist'",
+    "epochs = ": "not TOML",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_refused_with_file_and_key(tmp_path, text):
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        config.read(path)
+    assert str(error.value).startswith(f"{path}: {REFUSED[text]}")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml: No such file"):
+        config.read(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path):
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary\.toml: not TOML"):
+        config.read(path)
+
+
+def test_keys_that_are_not_given_keep_their_defaults(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("epochs = 7\n[optimizer]\nlearning_rate = 1\n")
+    assert config.read(path) == Config(epochs=7, optimizer=Optimizer(learning_rate=1.0))
+
+
+def test_the_written_configuration_reads_back_the_same(tmp_path):
+    network = Network(name="cnn", hidden=(), channels=(8, 16), pool="avg")
+    written = Config(network=network, optimizer=Optimizer(name="momentum", momentum=0.5), name='quo"ted \\ näme')
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml(written))
+    assert config.read(path) == written
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Config().epochs = 3  # type: ignore
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[2].glob("configs/*.toml")), ids=lambda path: path.stem)
+def test_the_configurations_of_the_repository(path):
+    config.read(path)
+    header = path.read_text().partition("\n\n")[0]
+    assert f"jbackprop train configs/{path.name}" in header
+    assert "Expect" in header

@@ -1,0 +1,208 @@
+"""One run end to end: the files it leaves, the lines it prints, and what Ctrl-C leaves."""
+
+import io
+import json
+import signal
+import threading
+from contextlib import contextmanager
+
+import jax
+import msgspec
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from jbackprop.training import config as configs
+from jbackprop.training import run
+from jbackprop.training import train as trains
+from jbackprop.training.config import Config, Data, Network, Optimizer
+from jbackprop.training.display import display
+from jbackprop.training.interrupt import interruptible
+from jbackprop.training.loop import Metrics
+from jbackprop.training.summary import FILES, summary
+
+ROW = Metrics(1, 42, 0.5, 0.9, 0.6, 0.85, 0.01, 1000.0)
+
+
+@pytest.fixture(scope="module")
+def trained(data_folder, tmp_path_factory):
+    """A short run, its configuration, and what it printed."""
+    config = Config(
+        network=Network(hidden=(16,)),
+        optimizer=Optimizer(learning_rate=0.5),
+        data=Data(dir=str(data_folder)),
+        epochs=4,
+        agreement_epochs=2,
+        name="short",
+        runs=str(tmp_path_factory.mktemp("runs")),
+    )
+    printed = io.StringIO()
+    return trains.train(config, Console(file=printed, width=80)), config, printed.getvalue()
+
+
+def test_the_folder_holds_every_file_and_no_other(trained):
+    result, _, _ = trained
+    assert result.folder.name.startswith("short-")
+    assert {path.name for path in result.folder.iterdir()} == set(FILES)
+
+
+def test_the_configuration_trains_the_same_again(trained):
+    result, config, _ = trained
+    assert configs.read(result.folder / "config.toml") == config
+
+
+def test_the_metrics_are_json_lines(trained):
+    result, _, _ = trained
+    rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows == [row._asdict() for row in result.metrics]
+    assert set(rows[0]) == set(Metrics._fields)
+
+
+def test_the_parameters_are_those_at_the_end(trained):
+    result, _, _ = trained
+    saved = np.load(result.folder / "params.npz")
+    assert set(saved) == {"w1", "b1", "w2", "b2"}
+    for name, leaf in result.params.items():
+        np.testing.assert_array_equal(saved[name], leaf)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".png")])
+def test_the_plots_are_pictures_with_something_on_them(trained, name):
+    result, _, _ = trained
+    picture = imread(result.folder / name)
+    assert min(picture.shape[:2]) > 200
+    assert picture[..., :3].std() > 0.05
+
+
+def test_the_three_gradients_agree(trained):
+    result, _, _ = trained
+    worst = result.gradients.worst
+    assert max(worst.explicit_error, worst.rules_error) <= 1e-6
+    assert max(worst.explicit_error_float64, worst.rules_error_float64) <= 1e-14
+
+
+def test_without_a_terminal_the_lines_are_plain(trained):
+    _, _, printed = trained
+    assert "\x1b" not in printed
+    assert "\r" not in printed
+    lines = [line for line in printed.splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
+    assert all("loss" in line and "test accuracy" in line and "samples/s" in line for line in lines)
+    assert "left" in lines[1]
+
+
+def test_a_long_run_prints_some_lines_only():
+    printed = io.StringIO()
+    with display(Console(file=printed, width=80), 1000) as show:
+        for epoch in range(1, 1001):
+            show(ROW._replace(epoch=epoch))
+    assert 10 <= len(printed.getvalue().splitlines()) <= 12
+
+
+def test_on_a_terminal_one_line_is_drawn_again():
+    drawn = io.StringIO()
+    with display(Console(file=drawn, width=120, force_terminal=True), 3) as show:
+        for epoch in (1, 2, 3):
+            show(ROW._replace(epoch=epoch))
+    printed = drawn.getvalue()
+    assert "\x1b[2K" in printed
+    for words in ("3/3", "loss 0.5000", "test accuracy 85.00%", "1,000 samples/s", "left"):
+        assert words in printed
+
+
+def test_the_summary_says_accuracy_gradients_and_files(trained):
+    result, _, _ = trained
+    text = summary(result)
+    right = round(result.metrics[-1].test_accuracy * 450)
+    assert f"test accuracy {result.metrics[-1].test_accuracy:.2%} ({right} of 450 right)" in text
+    assert "explicit" in text
+    assert "w1" in text
+    assert all(name in text for name in FILES)
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
+    _, config, _ = trained
+    training, shown = threading.Event(), []
+
+    @contextmanager
+    def counted(console, epochs):
+        training.set()
+        yield shown.append
+
+    monkeypatch.setattr(trains, "display", counted)
+    loop = msgspec.structs.replace(config, loop="steps")
+    result = trains.train(loop, Console(file=io.StringIO()), stop=lambda: training.is_set() and len(shown) >= after)
+    assert result.interrupted
+    assert result.ended == f"stopped by Ctrl-C after {after} of 4 epochs"
+    written = {path.name for path in result.folder.iterdir()}
+    expected = {"config.toml", "params.npz", "predictions.png", "first_layer.png"}
+    assert written == (expected | {"metrics.jsonl", "curves.png"} if after else expected)
+    assert str(result.ended) in summary(result)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
+
+
+def test_a_stop_before_training_leaves_no_folder(trained, tmp_path):
+    _, config, _ = trained
+    with pytest.raises(KeyboardInterrupt):
+        trains.train(msgspec.structs.replace(config, runs=str(tmp_path / "runs")), Console(), stop=lambda: True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_ctrl_c_is_a_request_and_two_are_an_interrupt(capfd):
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        assert stop()
+        assert "Ctrl-C again" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_no_handler_is_set():
+    before, asked = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with interruptible() as stop:
+            asked.append((stop(), signal.getsignal(signal.SIGINT) is before))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert asked == [(False, True)]
+
+
+def test_a_second_run_in_the_same_second_gets_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(run.time, "strftime", lambda form: "now")
+    names = [run.new_folder(tmp_path / "runs", "x").name for _ in range(3)]
+    assert names == ["x-now", "x-now-2", "x-now-3"]
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(run.RunError, match=r"cannot make the run folder .*file.*--runs"):
+        run.new_folder(tmp_path / "file", "x")
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
+    target = tmp_path / "params.npz"
+    target.write_text("old")
+
+    def half(path):
+        path.write_text("ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run.write(target, half)
+    assert [path.name for path in tmp_path.iterdir()] == ["params.npz"]
+    assert target.read_text() == "old"
+
+
+def test_parameters_are_saved_under_their_paths(tmp_path):
+    params = {"conv": [{"w": np.ones((2, 2)), "b": np.zeros(2)}], "dense": [{"w": np.ones(3)}]}
+    run.save_params(tmp_path, params)
+    assert set(np.load(tmp_path / "params.npz")) == {"conv/0/w", "conv/0/b", "dense/0/w"}
