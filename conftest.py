@@ -1,5 +1,10 @@
 """Every test, and every docstring example, runs strictly: shapes enforced, no implicit dtype promotion, no warnings."""
 
+import os
+
+# Compilation is most of the suite's time, and code that LLVM optimises less computes the same. Read when JAX starts.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+
 import jax
 import jaxtyping
 import pytest

@@ -92,7 +92,7 @@ def test_numpy_arrays_and_python_numbers_are_welcome():
     assert jbackprop.linear(x, np.ones((3, 4))).dtype == jnp.result_type(float)
     assert float(jbackprop.sigmoid(0.0)) == 0.5
     assert float(jax.grad(jbackprop.relu)(2.0, at_zero=1)) == 1.0
-    assert jbackprop.max_pool(np.ones((4, 4, 1), np.float32), padding=[(1, 0), (0, 1)]).shape == (2, 2, 1)
+    assert jbackprop.max_pool(np.ones((4, 4, 1), np.float32), padding=((1, 0), (0, 1))).shape == (2, 2, 1)
     labels = np.array([1, 0], np.uint8)
     assert np.isfinite(jbackprop.softmax_cross_entropy(np.zeros((2, 300), np.float32), labels))
 
