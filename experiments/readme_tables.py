@@ -1,0 +1,90 @@
+"""Writes the tables of README.md from the registry and from the results that the other programs left.
+
+    python experiments/readme_tables.py
+
+A table stands between `<!-- name: begin -->` and `<!-- name: end -->`; the test suite fails when one is out of date.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from jbackprop.verify.cases import RULES
+from jbackprop.verify.network_cases import network_case
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "experiments" / "results"
+
+
+def rules_table() -> str:
+    """One row for each rule of the registry."""
+    rows = ["| rule | cotangents | kept between the passes | convention |", "| --- | --- | --- | --- |"]
+    for case in RULES:
+        page = f"docs/derivations/{case.name}.md"
+        cells = (f"[`{case.name}`]({page})", case.formula.replace("|", "\\|"), case.residuals, case.convention)
+        rows.append("| " + " | ".join(re.sub(r"[;,]?\s{2,}", "; ", cell) for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def networks_table() -> str:
+    """One row for each module of `jbackprop.networks`, by its plain form in the registry."""
+    rows = ["| network | what it is | source |", "| --- | --- | --- |"]
+    for module in ("regression", "two_layer", "mlp", "deep", "cnn", "graph"):
+        case = network_case(module)
+        rows.append(f"| [`{module}`](docs/derivations/{module}.md) | {case.formula} | {case.source} |")
+    return "\n".join(rows)
+
+
+def digits_table() -> str:
+    """Accuracy over seeds, from experiments/digits_seeds.py."""
+    results: dict[str, Any] = json.loads((RESULTS / "digits_seeds.json").read_text())
+    rows = [
+        "| configuration | test accuracy, mean ± standard deviation | lowest to highest | epochs | seconds a seed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in results["rows"]:
+        accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
+        spread = f"{min(row['accuracies']):.2%} to {max(row['accuracies']):.2%}"
+        name = f"[`{row['config']}`](configs/{row['config']}.toml)"
+        rows.append(f"| {name} | {accuracy} | {spread} | {row['epochs']} | {row['seconds_a_seed']:.1f} |")
+    seeds, examples = results["rows"][0]["seeds"], results["rows"][0]["test_examples"]
+    rows.append(f"\n{seeds} seeds, all {examples} test examples; {_where_and_when(results)}.")
+    return "\n".join(rows)
+
+
+def ratios_table() -> str:
+    """Time against autodiff, from experiments/rule_ratios.py."""
+    results: dict[str, Any] = json.loads((RESULTS / "rule_ratios.json").read_text())
+    rows = ["| rule, size | time / autodiff | quartiles |", "| --- | --- | --- |"]
+    for row in results["rows"]:
+        low, high = row["quartiles"]
+        rows.append(f"| {row['rule']} | {row['median']:.2f} | {low:.2f} to {high:.2f} |")
+    rows.append(f"\nMedian of {results['pairs']} pairs; {_where_and_when(results)}.")
+    return "\n".join(rows)
+
+
+def _where_and_when(results: dict[str, Any]) -> str:
+    versions = ", ".join(f"{package} {number}" for package, number in results["versions"].items())
+    return f"{results['date']}, {results['device']}, {versions}"
+
+
+TABLES = {"rules": rules_table, "networks": networks_table, "digits": digits_table, "ratios": ratios_table}
+
+
+def with_tables(text: str) -> str:
+    """Returns the text with the content of each table replaced."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if len(pattern.findall(text)) != 1:
+            raise ValueError(f"README.md: the marks {begin} and {end} must stand in it exactly once")
+        block = f"{begin}\n{table()}\n{end}"
+        text = pattern.sub(lambda _, block=block: block, text)
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    print("README.md: tables written")
