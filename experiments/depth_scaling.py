@@ -12,13 +12,8 @@ with its layers in a list, every one of them in the program, gives that figure l
 """
 
 import json
-import os
-import platform
-import re
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +26,7 @@ from jbackprop.networks import deep
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
+from provenance import provenance
 
 HERE = Path(__file__).parent
 BATCH = 64
@@ -183,16 +179,6 @@ def draw(axis, rows: list[dict[str, Any]], size: str, cost: str, colour: str, la
     axis.plot(ends, top[cost] * ends / top[size], color="0.6", linewidth=1, linestyle="--", zorder=0, scaley=False)
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return found.group(1) if found else platform.processor() or platform.machine()
-
-
 def write_section(path: Path, name: str, text: str) -> None:
     """Replaces what stands between the two markers of that name in a Markdown file."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
@@ -208,13 +194,7 @@ def main() -> None:
         last = rows[-1]
         print(f"T {depth:4d}  K {width:4d}  {last['flops']:.3e} FLOPs  {last['seconds'] * 1e3:9.3f} ms", flush=True)
     fits = fitted(rows)
-    about = {
-        "date": date.today().isoformat(),
-        "device": f"{jax.devices()[0].device_kind}: {processor()}, {cores()} cores",
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "numpy")}
-        | {"python": platform.python_version()},
-        "batch": BATCH,
-    }
+    about: dict[str, Any] = provenance("jax", "jaxlib", "numpy") | {"batch": BATCH}
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     (results / "depth_scaling.json").write_text(json.dumps({**about, "exponents": fits, "rows": rows}, indent=1) + "\n")

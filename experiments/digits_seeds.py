@@ -8,13 +8,11 @@ Prints the table and writes experiments/results/digits_seeds.json. About a minut
 import argparse
 import json
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from provenance import provenance
 
 from jbackprop.training import config as configs
 from jbackprop.training import data
@@ -68,12 +66,7 @@ def main() -> None:
         config = configs.read(HERE.parent / "configs" / f"{name}.toml")
         rows.append(row(name, config, data.load(config.data), seeds))
         print(line(rows[-1]), flush=True)
-    results = {
-        "date": date.today().isoformat(),
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "versions": {package: version(package) for package in ("jax", "jaxlib", "optax", "numpy", "scikit-learn")},
-        "rows": rows,
-    }
+    results = provenance("jax", "jaxlib", "optax", "numpy", "scikit-learn") | {"rows": rows}
     target = HERE / "results" / "digits_seeds.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(results, indent=2) + "\n")

@@ -10,8 +10,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from provenance import provenance
 
 import jbackprop
 
@@ -115,13 +114,7 @@ def main() -> None:
             {"rule": name, "median": median, "quartiles": [low, high], "milliseconds": 1e3 * np.median(timed[:, 0])}
         )
         print(f"{name:<40} {median:5.2f}   {low:5.2f} to {high:5.2f}   {rows[-1]['milliseconds']:8.2f} ms", flush=True)
-    results = {
-        "date": date.today().isoformat(),
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "versions": {package: version(package) for package in ("jax", "jaxlib", "optax")},
-        "pairs": pairs,
-        "rows": rows,
-    }
+    results = provenance("jax", "jaxlib", "optax") | {"pairs": pairs, "rows": rows}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 

@@ -32,7 +32,7 @@ def gelu(z: Float[Array, "*n"], approximate: bool = True) -> Float[Array, "*n"]:
 
     Shapes: any; `a` has the shape and dtype of `z` (any real floating dtype); computed in float32 at least. At
     $-\infty$ the value is NaN ($-\infty \cdot 0$), and so are the derivatives at both infinities, of the tanh form from
-    $|z| \approx 10^{19}$ on, where $z^2$ overflows: all as in `jax.nn.gelu`. `approximate` is static.
+    $|z| = 1.8 \cdot 10^{19}$ on, where $z^2$ overflows: all as in `jax.nn.gelu`. `approximate` is static.
     Residuals: `z`.
     Raises: TypeError for integers.
     Source: rule 4: JACOBIAN, identity 4; Hendrycks and Gimpel 2016 for the function.
