@@ -1,18 +1,28 @@
 """Refusals that every rule shares: what is static is checked when the function is traced."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+_SUPPORTED = ("bfloat16", "float16", "float32", "float64")
 
-def shared_float_dtype(function: str, **arrays) -> np.dtype:
-    """Returns the one floating dtype of `arrays`, skipping None; raises TypeError naming the argument otherwise."""
-    dtypes = {name: jnp.result_type(array) for name, array in arrays.items() if array is not None}
-    for name, dtype in dtypes.items():
+
+def shared_float_dtype(function: str, optional: tuple[str, ...] = (), **arrays) -> np.dtype:
+    """Returns the one floating dtype of `arrays`, of which the `optional` may be None; raises TypeError otherwise."""
+    dtypes = {}
+    for name, array in arrays.items():
+        if array is None and name in optional:
+            continue
+        if not isinstance(array, jax.Array | np.ndarray | np.generic | int | float | complex):
+            raise TypeError(f"{function}: {name} is a {type(array).__name__}: give an array, jnp.asarray({name})")
+        dtypes[name] = dtype = jnp.result_type(array)
         if not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(
                 f"{function}: {name} is {dtype.name}, not a real floating dtype: cast it first "
                 f"(images: cast to float and scale them, {name}.astype(jnp.float32) / 255)"
             )
+        if dtype.name not in _SUPPORTED:
+            raise TypeError(f"{function}: {name} is {dtype.name}: cast it to one of {', '.join(_SUPPORTED)}")
     first, *others = dtypes
     for name in others:
         if dtypes[name] != dtypes[first]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jbackprop.layers.argument_checks import shared_float_dtype
 from jbackprop.layers.precision import accumulation_dtype, sum_leading, widen
+from jbackprop.layers.sharding import cotangent_of, explicit_sharding
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 from jbackprop.layers.windows import Axis, Padding, Pair, spatial_axes
 
@@ -83,7 +84,8 @@ def conv2d_fwd(
     )
     if b is not None:
         y = y + widen(b)
-    y = y.astype(dtype).reshape(*x.shape[:-3], *y.shape[1:])
+    y = y.astype(dtype)
+    y = y if x.ndim == 4 else y.reshape(*x.shape[:-3], *y.shape[1:])
     return y, Residuals(x, w, None if b is None else jnp.asarray(b)[:0])
 
 
@@ -97,9 +99,9 @@ def conv2d_bwd(
 ) -> tuple[Float[Array, "*n h w i"], Float[Array, "p q j o"], Float[Array, " o"] | None]:
     x, w, bias_marker = residuals
     axes = _axes(x, w, stride, padding, dilation)
-    dx = _input_cotangent(_one_batch(dy), w, axes, groups).reshape(x.shape).astype(x.dtype)
-    dw = _kernel_cotangent(_one_batch(x), _one_batch(dy), axes, groups).astype(w.dtype)
-    db = None if bias_marker is None else sum_leading(dy).astype(w.dtype)
+    dx = cotangent_of(x, _input_cotangent(_one_batch(dy), w, axes, groups).reshape(x.shape))
+    dw = cotangent_of(w, _kernel_cotangent(_one_batch(x), _one_batch(dy), w, axes, groups))
+    db = None if bias_marker is None else sum_leading(dy, cotangent_for=bias_marker)
     return dx, dw, db
 
 
@@ -123,7 +125,7 @@ def _input_cotangent(dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) 
     )
 
 
-def _kernel_cotangent(x: Array, dy: Array, axes: tuple[Axis, Axis], groups: int) -> Array:
+def _kernel_cotangent(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:
     """dw = x ⋆ dy, with the examples in the place of the channels that are summed over."""
     highs = [(a.outputs - 1) * a.stride + (a.window - 1) * a.dilation + 1 - a.size - a.low for a in axes]
     dw = _correlate(
@@ -133,11 +135,14 @@ def _kernel_cotangent(x: Array, dy: Array, axes: tuple[Axis, Axis], groups: int)
         stride=tuple(a.dilation for a in axes),
         w_spacing=tuple(a.stride for a in axes),
         batch_groups=groups,
+        out_sharding=explicit_sharding(w, (2, 0, 1, 3)),
     )
     return dw.transpose(1, 2, 0, 3)
 
 
-def _correlate(x, w, padding, stride=(1, 1), x_spacing=(1, 1), w_spacing=(1, 1), groups=1, batch_groups=1) -> Array:
+def _correlate(
+    x, w, padding, stride=(1, 1), x_spacing=(1, 1), w_spacing=(1, 1), groups=1, batch_groups=1, out_sharding=None
+) -> Array:
     """Cross-correlation of NHWC with HWIO, summed in float32 at least."""
     return jax.lax.conv_general_dilated(
         x,
@@ -149,12 +154,13 @@ def _correlate(x, w, padding, stride=(1, 1), x_spacing=(1, 1), w_spacing=(1, 1),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
         batch_group_count=batch_groups,
-        preferred_element_type=accumulation_dtype(x.dtype),
+        preferred_element_type=accumulation_dtype(jnp.result_type(x)),
+        out_sharding=out_sharding,
     )
 
 
 def _one_batch(x: Array) -> Array:
-    return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
+    return x if x.ndim == 4 else x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
 
 def _axes(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> tuple[Axis, Axis]:
@@ -162,12 +168,12 @@ def _axes(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) ->
 
 
 def _check(x, w, b, groups: int) -> np.dtype:
-    dtype = shared_float_dtype("conv2d", x=x, w=w, b=b)
+    dtype = shared_float_dtype("conv2d", optional=("b",), x=x, w=w, b=b)
     shapes = f"(x {jnp.shape(x)}, w {jnp.shape(w)})"
     if jnp.ndim(x) < 3 or jnp.ndim(w) != 4:
         raise ValueError(f"conv2d: x must be (*n, height, width, channels) and w (p, q, i / groups, o) {shapes}")
     i, (p, q, j, o) = jnp.shape(x)[-1], jnp.shape(w)
-    if not isinstance(groups, int) or groups < 1 or o % groups or i % groups:
+    if not isinstance(groups, int | np.integer) or groups < 1 or o % groups or i % groups:
         raise ValueError(
             f"conv2d: groups is {groups!r} but must divide the {i} input and the {o} output channels {shapes}"
         )

@@ -40,12 +40,12 @@ def leaky_relu(z: Float[Array, "*n"], slope: float = 0.01) -> Float[Array, "*n"]
 def leaky_relu_fwd(z: Float[Array, "*n"], slope: float = 0.01) -> tuple[Float[Array, "*n"], Residuals]:
     shared_float_dtype("leaky_relu", z=z)
     z = jnp.asarray(z)
-    a = jnp.where(z < 0, z * slope, z)
+    a = jnp.where(z < 0, z * float(slope), z)
     return a, Residuals(side_of_zero(z))
 
 
 def leaky_relu_bwd(slope: float, residuals: Residuals, da: Float[Array, "*n"]) -> tuple[Float[Array, "*n"]]:
-    dz = route(residuals.side, da, below=da * slope, at_zero=da)
+    dz = route(residuals.side, da, below=da * float(slope), at_zero=da)
     return (dz,)
 
 

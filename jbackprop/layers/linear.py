@@ -57,9 +57,9 @@ def linear_bwd(
     residuals: Residuals, dy: Float[Array, "*n o"]
 ) -> tuple[Float[Array, "*n i"], Float[Array, "i o"], Float[Array, " o"] | None]:
     x, w, bias_marker = residuals
-    dx = einsum("...o,io->...i", dy, w).astype(x.dtype)
-    dw = einsum("...i,...o->io", x, dy).astype(w.dtype)
-    db = None if bias_marker is None else sum_leading(dy).astype(w.dtype)
+    dx = einsum("...o,io->...i", dy, w, cotangent_for=x)
+    dw = einsum("...i,...o->io", x, dy, cotangent_for=w)
+    db = None if bias_marker is None else sum_leading(dy, cotangent_for=bias_marker)
     return dx, dw, db
 
 
@@ -67,7 +67,7 @@ linear.defvjp(linear_fwd, linear_bwd)
 
 
 def _check(x, w, b) -> np.dtype:
-    dtype = shared_float_dtype("linear", x=x, w=w, b=b)
+    dtype = shared_float_dtype("linear", optional=("b",), x=x, w=w, b=b)
     shapes = f"(x {jnp.shape(x)}, w {jnp.shape(w)})"
     if jnp.ndim(x) < 1 or jnp.ndim(w) != 2:
         raise ValueError(f"linear: x must have at least 1 axis and w exactly 2, (i, o) {shapes}")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jbackprop.layers.argument_checks import shared_float_dtype
-from jbackprop.layers.precision import widen
+from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 from jbackprop.layers.windows import (
     Axis,
@@ -68,7 +68,7 @@ def max_pool_fwd(
     shared_float_dtype("max_pool", x=x)
     rows, columns = pooling_axes("max_pool", jnp.shape(x), window, stride, padding)
     x = jnp.asarray(x)
-    places = jnp.zeros(x.shape, _place_dtype(rows, columns))
+    places = jnp.zeros_like(x, _place_dtype(rows, columns))
     best, place = _running_maximum(x, places, columns, along=-2, step=1)
     z, place = _running_maximum(best, place, rows, along=-3, step=columns.window)
     winner = jnp.where(jnp.isnan(z), -1 - place, place)
@@ -80,14 +80,13 @@ def max_pool_bwd(
 ) -> tuple[Float[Array, "*n h w c"]]:
     winner, shape_marker = residuals
     rows, columns = pooling_axes("max_pool", shape_marker.shape, window, stride, padding)
-    dz = jnp.where(winner < 0, jnp.asarray(jnp.nan, dz.dtype), dz)
+    dz = jnp.where(winner < 0, nan(dz.dtype), dz)
     winner = jnp.where(winner < 0, -1 - winner, winner)
     dx = 0.0
     for a in range(windows_per_element(rows)):
         for b in range(windows_per_element(columns)):
             place = _place_of_elements(rows, a, columns, b)
             won = over_elements(over_elements(winner, rows, -3, a), columns, -2, b) == place.astype(winner.dtype)
-            won &= place >= 0
             dx_ab = over_elements(over_elements(dz, rows, -3, a), columns, -2, b)
             dx += jnp.where(won, widen(dx_ab), 0)
     return (jnp.asarray(dx).astype(dz.dtype),)

@@ -38,8 +38,8 @@ def mean_squared_error(
     Source: REGRESSION.
 
     >>> import jax, jax.numpy as jnp
-    >>> jax.grad(mean_squared_error)(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])).tolist()
-    [-2.0, 0.0]
+    >>> jax.grad(mean_squared_error)(jnp.array([1.0, 2.0]), jnp.array([3.0, 5.0])).tolist()
+    [-2.0, -3.0]
     """
     return mean_squared_error_fwd(prediction, target, reduction)[0]
 

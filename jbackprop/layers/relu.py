@@ -47,7 +47,7 @@ def relu_fwd(z: Float[Array, "*n"], at_zero: float = 0.0) -> tuple[Float[Array, 
 
 
 def relu_bwd(at_zero: float, residuals: Residuals, da: Float[Array, "*n"]) -> tuple[Float[Array, "*n"]]:
-    dz = route(residuals.side, da, below=jnp.zeros_like(da), at_zero=da * at_zero)
+    dz = route(residuals.side, da, below=jnp.zeros_like(da), at_zero=da * float(at_zero))
     return (dz,)
 
 

@@ -7,6 +7,8 @@ convention, and that it was NaN, which must not turn into a finite gradient.
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8
 
+from jbackprop.layers.precision import nan
+
 NEGATIVE, ZERO, POSITIVE, NOT_A_NUMBER = -1, 0, 1, 2
 
 
@@ -22,4 +24,4 @@ def route(
     """Returns `da` where z > 0, `below` where z < 0, `at_zero` where z = 0, and NaN where z was NaN."""
     dz = jnp.where(side == POSITIVE, da, below)
     dz = jnp.where(side == ZERO, at_zero, dz)
-    return jnp.where(side == NOT_A_NUMBER, jnp.asarray(jnp.nan, da.dtype), dz)
+    return jnp.where(side == NOT_A_NUMBER, nan(da.dtype), dz)

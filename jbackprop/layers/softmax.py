@@ -1,19 +1,11 @@
 """Softmax."""
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jbackprop.layers.precision import widen
-from jbackprop.layers.stable_softmax import check_axis, exp_shifted, maximum_and_sum
+from jbackprop.layers.stable_softmax import Residuals, check_axis, maximum_and_sum
 from jbackprop.layers.static_arguments import custom_vjp_with_static
-
-
-class Residuals(NamedTuple):
-    """The output alone: the Jacobian diag(p) - p pᵀ is a function of it."""
-
-    p: Float[Array, "..."]
 
 
 @custom_vjp_with_static(1)
@@ -25,7 +17,7 @@ def softmax(z: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
     Shapes: any; `p` has the shape and dtype of `z` (any real floating dtype); sums are carried in float32 at least.
     Infinities: one $+\infty$ gives the limit, a one-hot row; $-\infty$ gives 0; a row of $-\infty$ alone, two
     $+\infty$ or a NaN give a row of NaN. `axis` is static.
-    Residuals: `p`.
+    Residuals: `z` and two numbers a row, from which p is computed again.
     Raises: TypeError for integers, ValueError for a missing or empty axis.
     Source: TWO-LAYER; JACOBIAN.
 
@@ -38,14 +30,14 @@ def softmax(z: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
 
 def softmax_fwd(z: Float[Array, "..."], axis: int = -1) -> tuple[Float[Array, "..."], Residuals]:
     dtype = check_axis("softmax", z, axis)
-    z = widen(z)
-    m, s = maximum_and_sum(z, axis)
-    p = (exp_shifted(z, m) / s).astype(dtype)
-    return p, Residuals(p)
+    z = jnp.asarray(z)
+    residuals = Residuals(z, *maximum_and_sum(widen(z), axis))
+    p = residuals.probabilities()
+    return p.astype(dtype), residuals
 
 
 def softmax_bwd(axis: int, residuals: Residuals, dp: Float[Array, "..."]) -> tuple[Float[Array, "..."]]:
-    p, wide_dp = widen(residuals.p), widen(dp)
+    p, wide_dp = residuals.probabilities(), widen(dp)
     dz = p * (wide_dp - jnp.sum(wide_dp * p, axis, keepdims=True))
     return (dz.astype(dp.dtype),)
 

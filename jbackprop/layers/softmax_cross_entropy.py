@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from jbackprop.layers.argument_checks import shared_float_dtype
-from jbackprop.layers.precision import widen
+from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
 from jbackprop.layers.stable_softmax import exp_shifted, maximum_and_sum, shift
 from jbackprop.layers.static_arguments import custom_vjp_with_static
@@ -63,7 +63,7 @@ def softmax_cross_entropy_fwd(
     if _are_indices(labels):
         index, in_range = _index(labels, z.shape[-1])
         z_label = jnp.take_along_axis(z, index, -1, mode="clip")
-        J = jnp.where(in_range, jnp.log(s) - shift(z_label, m), jnp.nan)[..., 0]
+        J = jnp.where(in_range, jnp.log(s) - shift(z_label, m), nan(s.dtype))[..., 0]
     else:
         log_p, y = shift(z, m) - jnp.log(s), widen(labels)
         J = -jnp.sum(jnp.where((y == 0) & jnp.isneginf(log_p), 0, y * log_p), -1)
@@ -80,7 +80,7 @@ def softmax_cross_entropy_bwd(
     if _are_indices(labels):
         index, in_range = _index(labels, z.shape[-1])
         y = (index == jnp.arange(z.shape[-1], dtype=index.dtype)).astype(p.dtype)
-        dz = (p - y) * jnp.where(in_range, dJ_n, jnp.nan)
+        dz = (p - y) * jnp.where(in_range, dJ_n, nan(dJ_n.dtype))
         return dz.astype(logits.dtype), None
     y = widen(labels)
     dz = (p * jnp.sum(y, -1, keepdims=True) - y) * dJ_n

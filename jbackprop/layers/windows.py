@@ -29,7 +29,7 @@ class Axis(NamedTuple):
 
 def as_pair(function: str, name: str, value: Pair) -> tuple[int, int]:
     """Returns (value, value) for an integer; raises unless both are integers of at least 1."""
-    pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    pair = value if isinstance(value, tuple) else (value, value)
     try:
         pair = tuple(operator.index(v) for v in pair)
     except TypeError:
@@ -60,9 +60,9 @@ def spatial_axes(
 
 
 def _padding_of(function: str, padding: Padding, i: int, size: int, reach: int, stride: int) -> tuple[int, int]:
-    if padding == "VALID":
+    if isinstance(padding, str) and padding == "VALID":
         return 0, 0
-    if padding == "SAME":
+    if isinstance(padding, str) and padding == "SAME":
         total = max((-(-size // stride) - 1) * stride + reach - size, 0)
         return total // 2, total - total // 2
     try:
@@ -104,7 +104,7 @@ def pad_axis(x: Array, axis: Axis, along: int, value: float) -> Array:
 def at_offset(padded: Array, axis: Axis, along: int, offset: int) -> Array:
     """Returns, for each output, the element at `offset` of its window."""
     last = offset + (axis.outputs - 1) * axis.stride + 1
-    return jax.lax.slice_in_dim(padded, offset, last, axis.stride, along % padded.ndim)
+    return jax.lax.slice_in_dim(padded, offset, last, axis.stride, along)
 
 
 def windows_per_element(axis: Axis) -> int:
@@ -117,7 +117,6 @@ def over_elements(per_output: Array, axis: Axis, along: int, which: int) -> Arra
 
     Element i (counted in the padded input) lies in window i // stride - which, at offset i % stride + which * stride.
     """
-    along %= per_output.ndim
     elements = axis.low + axis.size
     blocks = -(-elements // axis.stride)
     widths = [(0, 0, 0)] * per_output.ndim

@@ -36,6 +36,7 @@ from jbackprop.layers.softmax_cross_entropy import (
     softmax_cross_entropy_fwd,
 )
 from jbackprop.networks import mlp
+from jbackprop.networks.cnn_checks import check_arguments
 from jbackprop.networks.cnn_sizes import NAMED as NAMED
 from jbackprop.networks.cnn_sizes import Block as Block
 from jbackprop.networks.cnn_sizes import Sizes as Sizes
@@ -88,8 +89,9 @@ def init(key: jax.Array, sizes: Sizes | str = "digits", dtype: DTypeLike = jnp.f
 def forward(
     params: Params, x: Float[Array, "n h w c"], sizes: Sizes | str = "digits"
 ) -> tuple[Float[Array, "n k"], Residuals]:
-    """Returns the logits and what the backward pass reads."""
+    """Returns the logits and what the backward pass reads; raises ValueError for what does not have these sizes."""
     sizes = chosen_sizes(sizes)
+    check_arguments(params, x, sizes)
     saved = []
     for layer, block in zip(params["conv"], sizes.blocks, strict=True):
         z, saved_conv = conv2d_fwd(x, layer["w"], layer["b"], 1, block.padding)
@@ -118,6 +120,7 @@ def backward(params: Params, residuals: Residuals, d_out: Float[Array, "n k"], s
 def loss(params: Params, x: Float[Array, "n h w c"], y: Labels, sizes: Sizes | str = "digits") -> Float[Array, ""]:
     """Returns the mean cross-entropy, composed of the decorated layers, for `jax.grad`."""
     sizes = chosen_sizes(sizes)
+    check_arguments(params, x, sizes)
     for layer, block in zip(params["conv"], sizes.blocks, strict=True):
         z = conv2d(x, layer["w"], layer["b"], 1, block.padding)
         a = relu(z)

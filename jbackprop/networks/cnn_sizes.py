@@ -1,6 +1,8 @@
 """The sizes of convolutional classifiers, and those of well-known ones by name."""
 
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 Shape = tuple[int, int, int]
 
@@ -13,6 +15,10 @@ class Block:
     kernel: int
     padding: str = "VALID"
     window: int = 2
+
+    def __post_init__(self):
+        for name in ("features", "kernel", "window"):
+            _check_positive(f"{self} has {name}", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,12 @@ class Sizes:
     pool: str = "max"
 
     def __post_init__(self):
+        if not isinstance(self.image, tuple) or len(self.image) != 3:
+            raise ValueError(f"cnn: image is {self.image!r}: give (height, width, channels), for example (28, 28, 1)")
+        if not isinstance(self.blocks, tuple) or not isinstance(self.dense, tuple):
+            raise ValueError(f"cnn: {self} needs tuples of blocks and of dense widths: give (10,) for 10 classes alone")
+        for width in (*self.image, *self.dense):
+            _check_positive(f"{self} has a width", width)
         if self.pool not in ("max", "avg"):
             raise ValueError(f"cnn: pool is {self.pool!r}: choose 'max' or 'avg'")
         paddings = {block.padding for block in self.blocks}
@@ -37,6 +49,11 @@ class Sizes:
         if not self.blocks or not self.dense:
             raise ValueError(f"cnn: {self} needs at least one convolution and one dense layer, the classes")
         feature_maps(self)
+
+
+def _check_positive(what: str, number: Any) -> None:
+    if not isinstance(number, Integral) or int(number) < 1:
+        raise ValueError(f"cnn: {what} of {number!r}: give a positive integer")
 
 
 def feature_maps(sizes: Sizes) -> list[Shape]:
@@ -97,6 +114,6 @@ def chosen_sizes(sizes: Sizes | str) -> Sizes:
     """
     if isinstance(sizes, Sizes):
         return sizes
-    if sizes not in NAMED:
+    if not isinstance(sizes, str) or sizes not in NAMED:
         raise ValueError(f"cnn: sizes {sizes!r} are unknown: choose one of {', '.join(NAMED)}, or build cnn.Sizes")
     return NAMED[sizes]

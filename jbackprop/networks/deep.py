@@ -9,7 +9,7 @@ and, from T down to 1, with $dv = \partial \hat y / \partial v$ times the cotang
 $$d\alpha = \textstyle\sum_n z_{T,n}\,d\hat y_n \qquad dz_T = d\hat y\,\alpha \qquad
   du_t = dz_t \circ \sigma'(u_t) \qquad dW_t = z_{t-1}^\top du_t \qquad dz_{t-1} = du_t W_t^\top$$
 
-Only the $z_t$ are stored: $\sigma'(u_t)$ is read off $z_t$ where that is possible (sigmoid, tanh, the rectifiers), and
+Only the $z_t$ are stored: $\sigma'(u_t)$ is read off $z_t$ where that is possible (sigmoid, tanh, ReLU), and
 elsewhere $u_t = z_{t-1} W_t$ is formed again. Layers of one width are one `(T, K, K)` array that `lax.scan` runs
 through forwards and backwards, so compile time does not grow with T; other widths are a list of matrices.
 
@@ -25,7 +25,6 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jbackprop.layers.leaky_relu import leaky_relu_fwd
 from jbackprop.layers.linear import Residuals as LinearResiduals
 from jbackprop.layers.linear import linear, linear_bwd, linear_fwd
 from jbackprop.layers.mean_squared_error import mean_squared_error, mean_squared_error_bwd, mean_squared_error_fwd
@@ -35,16 +34,16 @@ from jbackprop.layers.tanh import Residuals as TanhResiduals
 from jbackprop.networks.activations import activation_rule
 from jbackprop.networks.initial import check_widths, normal_weights
 
-Layers = Array | list[Array]
+Layers = Array | list[Array] | tuple[Array, ...]
 Params = dict[str, Any]  # "layers": Layers, "alpha": Array
 
-# The residuals of σ at u as a function of its output z alone. A rectifier keeps the sign of u, which its output shares;
-# but relu is 0 for all u ≤ 0, so that DEEP's σ'(0) = 1 cannot be told from σ'(-1) = 0: that one is not in the table.
+# The residuals of σ at u as a function of its output z alone. Two rectifiers are not in the table: relu is 0 for all
+# u ≤ 0, so that DEEP's σ'(0) = 1 cannot be told from σ'(-1) = 0; and leaky_relu is 0 where slope * u underflows, so
+# that a small u < 0 cannot be told from u = 0.
 RESIDUALS_FROM_OUTPUT: dict[str, Callable[[Array], Any]] = {
     "sigmoid": SigmoidResiduals,
     "tanh": TanhResiduals,
     "relu": lambda z: relu_fwd(z)[1],
-    "leaky_relu": lambda z: leaky_relu_fwd(z)[1],
 }
 
 
@@ -148,7 +147,10 @@ def _residuals_of_sigma(activation: str, z: Array, z_previous: Array, W: Array) 
 
 
 def _run(layer: Callable[..., Any], carry: Any, layers: Layers, saved: Any = None, reverse: bool = False):
-    """`lax.scan` of `carry, out = layer(carry, (saved_t, W_t))` over a stacked array, the same loop over a list."""
+    """`lax.scan` of `carry, out = layer(carry, (saved_t, W_t))` over a stacked array; the same loop over a list.
+
+    The `out` of each layer come back in the container of `layers`: the gradients form the tree of the parameters.
+    """
     if not isinstance(layers, list | tuple):
         return jax.lax.scan(layer, carry, (saved, layers), reverse=reverse)
     outs = []
@@ -156,4 +158,4 @@ def _run(layer: Callable[..., Any], carry: Any, layers: Layers, saved: Any = Non
     for step in reversed(steps) if reverse else steps:
         carry, out = layer(carry, step)
         outs.append(out)
-    return carry, outs[::-1] if reverse else outs
+    return carry, jax.tree.unflatten(jax.tree.structure(layers), outs[::-1] if reverse else outs)

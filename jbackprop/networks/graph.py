@@ -62,8 +62,11 @@ def init(key: jax.Array, graph: Graph, dtype: DTypeLike = jnp.float32) -> Params
 
 
 def forward(params: Params, x: Inputs, graph: Graph) -> tuple[Float[Array, "..."], Residuals]:
-    """Returns the value of the output node, and what each node saves under its name; several inputs are a mapping."""
-    values = {**params, **_named_inputs(x, graph)}
+    """Returns the value of the output node, and what each node saves under its name; several inputs are a mapping.
+
+    Raises: ValueError that names the parameter or input which is missing, not declared, or of another shape.
+    """
+    values = {**_declared_params(params, graph), **_named_inputs(x, graph)}
     residuals = {}
     for node in graph.nodes:
         values[node.name], residuals[node.name] = node.rule.fwd(*(values[name] for name in node.inputs))
@@ -83,12 +86,12 @@ def cotangents(residuals: Residuals, d_out: Float[Array, "..."], graph: Graph) -
 def backward(params: Params, residuals: Residuals, d_out: Float[Array, "..."], graph: Graph) -> Params:
     """Returns the gradients of `params` for the cotangent of the output: `forward` in reverse order."""
     d = cotangents(residuals, d_out, graph)
-    return {name: d[name] for name in params}
+    return {name: d[name] for name in _declared_params(params, graph)}
 
 
 def loss(params: Params, x: Inputs, y: Array, graph: Graph) -> Float[Array, ""]:
     """Returns the graph's loss of its output against `y`, composed of the decorated layers, for `jax.grad`."""
-    values = {**params, **_named_inputs(x, graph)}
+    values = {**_declared_params(params, graph), **_named_inputs(x, graph)}
     for node in graph.nodes:
         values[node.name] = node.rule.f(*(values[name] for name in node.inputs))
     return graph.loss_rule.f(values[graph.output], y)
@@ -100,6 +103,23 @@ def loss_and_grads(params: Params, x: Inputs, y: Array, graph: Graph) -> tuple[F
     L, saved = graph.loss_rule.fwd(out, y)
     d_out, _dy = graph.loss_rule.bwd(saved, jnp.ones_like(L))
     return L, backward(params, residuals, d_out, graph)
+
+
+def _declared_params(params: Params, graph: Graph) -> Params:
+    declared = dict(graph.params)
+    for name in {**declared, **params}:
+        if name not in params:
+            raise ValueError(f"graph: params has no {name!r}: the graph declares {', '.join(map(repr, declared))}")
+        if name not in declared:
+            raise ValueError(
+                f"graph: params has {name!r}, which the graph does not declare: remove it, or build with it"
+            )
+        if jnp.shape(params[name]) != declared[name]:
+            raise ValueError(
+                f"graph: the parameter {name!r} has shape {jnp.shape(params[name])} "
+                f"but the graph declares {declared[name]}: use graph.init, or build with the other shape"
+            )
+    return params
 
 
 def _named_inputs(x: Inputs, graph: Graph) -> dict[str, Array]:

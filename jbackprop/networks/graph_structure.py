@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 
 from jbackprop.networks.rule import Rule
 
@@ -13,6 +14,9 @@ class Node:
     name: str
     rule: Rule
     inputs: tuple[str, ...]
+
+    def __post_init__(self):
+        _check_tuple(f"node {self.name!r}", self.inputs)
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ def build(
     """Returns the graph, its nodes sorted so that each comes after what it reads; they may be given in any order.
 
     `params` maps names to shapes.
-    Raises: ValueError that names the node for a name given twice, an unknown name, a cycle, or a value nobody reads.
+    Raises: ValueError that names the node for a name given twice, an unknown name, a cycle, a value nobody reads, or
+    another number of inputs than its rule takes.
     """
+    _check_tuple("the network", inputs)
     _check_names([*params, *inputs, *(node.name for node in nodes)])
     by_name = {node.name: node for node in nodes}
     leaves = {*params, *inputs}
@@ -45,6 +51,7 @@ def build(
         for name in node.inputs:
             if name not in leaves and name not in by_name:
                 raise ValueError(f"graph: node {node.name!r} reads {name!r}, which is no node, parameter or input")
+        _check_arity(node)
     if output not in by_name:
         raise ValueError(f"graph: output {output!r} is no node: choose one of {', '.join(map(repr, by_name))}")
     ordered = _topological_order(nodes, leaves)
@@ -54,6 +61,24 @@ def build(
             raise ValueError(f"graph: {name!r} is never read: remove it, or make it the output")
     shapes = tuple((name, tuple(shape)) for name, shape in params.items())
     return Graph(tuple(ordered), shapes, tuple(inputs), output, loss_rule)
+
+
+def _check_tuple(owner: str, inputs: tuple[str, ...]) -> None:
+    if not isinstance(inputs, tuple):
+        meant = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        raise ValueError(f"graph: {owner} has inputs {inputs!r}: give a tuple of names, for example {meant}")
+
+
+def _check_arity(node: Node) -> None:
+    arguments = signature(node.rule.fwd)
+    try:
+        arguments.bind(*node.inputs)
+    except TypeError as error:
+        # `bind` of a rule fills its static arguments in as keywords; what is left by position are its arrays.
+        arrays = [name for name, given in arguments.parameters.items() if given.kind is not given.KEYWORD_ONLY]
+        raise ValueError(
+            f"graph: node {node.name!r} reads {node.inputs} but its rule takes ({', '.join(arrays)}): {error}"
+        ) from None
 
 
 def _check_names(names: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,16 @@ from jbackprop.networks.activations import RECTIFIERS, activation_rule
 
 
 def check_widths(function: str, sizes: Sequence[int], least: int) -> None:
-    """Raises ValueError unless `sizes` are at least `least` positive widths, (inputs, ..., outputs)."""
+    """Raises ValueError unless `sizes` are at least `least` positive widths, TypeError unless they are integers."""
+    example = (784, 300, 10)[:least]
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence):
+        raise TypeError(
+            f"{function}: sizes is {sizes!r}, no sequence: give (inputs, ..., outputs), for example {example}"
+        )
+    for width in sizes:
+        if not isinstance(width, Integral):
+            raise TypeError(f"{function}: sizes {tuple(sizes)} has the width {width!r}: every width is an integer")
     if len(sizes) < least:
-        example = (784, 300, 10, 10)[:least]
         raise ValueError(
             f"{function}: sizes {tuple(sizes)} has {len(sizes)} of at least {least} widths: "
             f"give (inputs, ..., outputs), for example {example}"

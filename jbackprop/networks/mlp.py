@@ -47,11 +47,12 @@ class Residuals(NamedTuple):
 def init(key: jax.Array, sizes: Sequence[int], dtype: DTypeLike = jnp.float32, activation: str = "relu") -> Params:
     """Returns weights from N(0, 1/fan-in), 2/fan-in where a rectifier follows, and zero biases.
 
-    Raises: ValueError for fewer than two widths and for an unknown activation.
+    Raises: ValueError for fewer than two widths and an unknown activation, TypeError for widths that are no integers.
 
     >>> [layer["w"].shape for layer in init(jax.random.key(0), (784, 512, 512, 10))]
     [(784, 512), (512, 512), (512, 10)]
     """
+    activation_rule(activation)
     check_widths("mlp.init", sizes, least=2)
     keys = jax.random.split(key, len(sizes) - 1)
     followers = [activation] * (len(sizes) - 2) + ["identity"]

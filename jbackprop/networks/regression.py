@@ -51,6 +51,7 @@ def init(key: jax.Array, sizes: Sequence[int], dtype: DTypeLike = jnp.float32, h
     >>> sorted(init(jax.random.key(0), (3, 1))), sorted(init(jax.random.key(0), (3, 2, 1)))
     (['b', 'w'], ['b1', 'b2', 'w1', 'w2'])
     """
+    activation_rule(hidden)
     check_widths("regression.init", sizes, least=2)
     if len(sizes) > 3:
         raise ValueError(

@@ -68,7 +68,7 @@ LOSS_RULES = (
         softmax,
         jax.nn.softmax,
         "dz = p ∘ (dp - Σ_j dp_j p_j)",
-        "p",
+        "z, maximum and sum of each row",
         (
             Special("large", ([1e4, 0.0],), [1.0, 0.0], ([0.0, 0.0],)),
             Special("a masked class", ([0.0, -INF, 0.0],), [0.5, 0.0, 0.5], ([0.0, 0.0, 0.0],)),
@@ -82,8 +82,8 @@ LOSS_RULES = (
         "log_softmax",
         log_softmax,
         jax.nn.log_softmax,
-        "dz = dy - exp(y) Σ_j dy_j",
-        "y",
+        "dz = dy - p Σ_j dy_j,  p = exp(y)",
+        "z, maximum and sum of each row",
         (
             Special("large", ([1e4, 0.0],), [0.0, -1e4], ([-1.0, 1.0],)),
             Special("one +inf", ([INF, 0.0],), [0.0, -INF], ([-1.0, 1.0],)),

@@ -12,17 +12,18 @@ from jbackprop.layers.gelu import gelu_fwd
 from jbackprop.layers.identity import identity_fwd
 from jbackprop.layers.leaky_relu import leaky_relu_fwd
 from jbackprop.layers.linear import linear, linear_fwd
-from jbackprop.layers.log_softmax import log_softmax_fwd
+from jbackprop.layers.log_softmax import log_softmax, log_softmax_fwd
 from jbackprop.layers.max_pool import max_pool, max_pool_fwd
 from jbackprop.layers.mean_squared_error import mean_squared_error, mean_squared_error_fwd
 from jbackprop.layers.relu import relu_fwd
 from jbackprop.layers.sigmoid import sigmoid_fwd
 from jbackprop.layers.silu import silu_fwd
-from jbackprop.layers.softmax import softmax_fwd
+from jbackprop.layers.softmax import softmax, softmax_fwd
 from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_fwd
 from jbackprop.layers.softplus import softplus_fwd
 from jbackprop.layers.squared_error import squared_error_fwd
 from jbackprop.layers.tanh import tanh_fwd
+from jbackprop.verify.automatic import automatic
 from jbackprop.verify.cases import RULES
 
 LOW = ("bfloat16", "float16")
@@ -65,6 +66,20 @@ def test_cross_entropy_of_a_sure_and_right_network_keeps_a_gradient_in_bfloat16(
     assert float(dlogits[0, 0]) == pytest.approx(-1 / (1 + np.exp(8)), rel=1e-2)
 
 
+@pytest.mark.parametrize("dtype", LOW)
+@pytest.mark.parametrize("rule", [softmax, log_softmax])
+def test_the_cotangents_of_softmax_are_as_accurate_as_those_of_automatic_differentiation(rule, dtype):
+    z, ct = jnp.asarray(draw(0, 4, 1000), dtype), jnp.asarray(draw(1, 4, 1000) ** 2, dtype)
+
+    def error(function):
+        (dz,) = jax.jit(lambda z, ct: jax.vjp(function, z)[1](ct))(z, ct)
+        with jax.enable_x64(True):
+            exact = np.asarray(jax.vjp(automatic(rule), z.astype("float64"))[1](ct.astype("float64"))[0])
+        return np.abs(np.asarray(dz, np.float64) - exact).max() / np.abs(exact).max()
+
+    assert error(rule) <= 1.1 * error(automatic(rule))
+
+
 X = jax.ShapeDtypeStruct((4, 8, 8, 2), jnp.float32)
 ROWS = jax.ShapeDtypeStruct((4, 6), jnp.float32)
 LABELS = jax.ShapeDtypeStruct((4,), jnp.int32)
@@ -83,8 +98,8 @@ RESIDUAL_BYTES = {
     "gelu": (gelu_fwd, (X,), X.size * 4),
     "silu": (silu_fwd, (X,), X.size * 4),
     "softplus": (softplus_fwd, (X,), X.size * 4),
-    "softmax": (softmax_fwd, (ROWS,), ROWS.size * 4),
-    "log_softmax": (log_softmax_fwd, (ROWS,), ROWS.size * 4),
+    "softmax": (softmax_fwd, (ROWS,), ROWS.size * 4 + 2 * 4 * 4),
+    "log_softmax": (log_softmax_fwd, (ROWS,), ROWS.size * 4 + 2 * 4 * 4),
     "softmax_cross_entropy": (softmax_cross_entropy_fwd, (ROWS, LABELS), ROWS.size * 4 + LABELS.size * 4 + 2 * 4 * 4),
     "squared_error": (squared_error_fwd, (ROWS, ROWS), ROWS.size * 4),
     "mean_squared_error": (mean_squared_error_fwd, (ROWS, ROWS), ROWS.size * 4),

@@ -2,9 +2,10 @@
 
 import importlib
 import inspect
+import os
+import pkgutil
 import subprocess
 import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import jbackprop
+import jbackprop.layers
 from jbackprop.verify.cases import RULES, rule_case
 
 NAMES = [case.name for case in RULES]
@@ -73,15 +75,12 @@ def test_every_module_of_a_rule_is_in_the_registry():
         "argument_checks",
         "precision",
         "reductions",
+        "sharding",
         "sides",
         "stable_softmax",
         "static_arguments",
         "windows",
     }
-    import pkgutil
-
-    import jbackprop.layers
-
     assert {module.name for module in pkgutil.iter_modules(jbackprop.layers.__path__)} - helpers == set(NAMES)
 
 
@@ -105,46 +104,97 @@ def test_labels_of_any_integer_dtype_are_judged_by_their_value(dtype):
     assert np.isnan(loss).tolist() == [False, False, True, True]
 
 
-def test_every_rule_gives_the_same_gradient_on_four_devices():
+ON_FOUR_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from jbackprop import avg_pool, conv2d, linear, max_pool, relu, sigmoid, softmax_cross_entropy
+
+def loss(params, x, y):
+    k, kb, w, b = params
+    h = relu(conv2d(x, k, kb, 1, "SAME"))
+    h = sigmoid(avg_pool(max_pool(h, 3, 2), 2))
+    return softmax_cross_entropy(linear(h.reshape(h.shape[0], -1), w, b), y)
+
+rng = np.random.default_rng(0)
+draw = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
+params = draw(3, 3, 1, 4), draw(4), draw(16, 3), draw(3)
+x, y = draw(8, 9, 9, 1), jnp.asarray(rng.integers(0, 3, 8))
+alone = jax.jit(jax.grad(loss))(params, x, y)
+
+def placed(kind):
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(kind,))
+    whole, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+    return mesh, jax.device_put(params, whole), *jax.device_put((x, y), split)
+
+def automatic_sharding():
+    _, *placed_args = placed(AxisType.Auto)
+    return jax.jit(jax.grad(loss))(*placed_args)
+
+def explicit_sharding():
+    _, *placed_args = placed(AxisType.Explicit)
+    return jax.jit(jax.grad(loss))(*placed_args)
+
+def shard_map():
+    mesh, *placed_args = placed(AxisType.Auto)
+    step = jax.grad(lambda params, x, y: jax.lax.pmean(loss(params, x, y), "data"))
+    return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P()))(*placed_args)
+
+for way in (automatic_sharding, explicit_sharding, shard_map):
+    for a, b in zip(alone, way(), strict=True):
+        assert len(b.sharding.device_set) == 4, way
+        assert np.abs(a - b).max() <= 1e-6 * np.abs(a).max(), way
+    print(way.__name__)
+"""
+
+
+def test_a_network_of_rules_has_the_same_gradient_on_four_devices_however_it_is_shared_out():
     """In a process of its own, since the number of devices is fixed when JAX starts."""
-    program = textwrap.dedent(
-        """
-        import jax, jax.numpy as jnp, numpy as np
-        from jax.sharding import NamedSharding, PartitionSpec
-        from jbackprop.layers import linear, relu, sigmoid, conv2d, max_pool, avg_pool, softmax_cross_entropy
-
-        mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-        split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
-
-        def loss(w, k, x, y):
-            h = relu.relu(conv2d.conv2d(x, k, None, 1, "SAME"))
-            h = avg_pool.avg_pool(max_pool.max_pool(h, 3, 2), 2)
-            z = linear.linear(sigmoid.sigmoid(h.reshape(h.shape[0], -1)), w)
-            return softmax_cross_entropy.softmax_cross_entropy(z, y)
-
-        rng = np.random.default_rng(0)
-        k = jnp.asarray(rng.standard_normal((3, 3, 1, 4)), jnp.float32)
-        x = jnp.asarray(rng.standard_normal((8, 9, 9, 1)), jnp.float32)
-        w = jnp.asarray(rng.standard_normal((16, 3)), jnp.float32)
-        y = jnp.asarray(rng.integers(0, 3, 8))
-        step = jax.jit(jax.value_and_grad(loss, (0, 1)))
-        alone = step(w, k, x, y)
-        shared = step(*jax.device_put((w, k), whole), *jax.device_put((x, y), split))
-        for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared)):
-            assert len(b.sharding.device_set) == 4
-            assert np.abs(a - b).max() <= 1e-6 * np.abs(a).max()
-        print("agree on", jax.device_count(), "devices")
-        """
-    )
     result = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", ON_FOUR_DEVICES],
         capture_output=True,
         text=True,
         check=False,
-        env={
-            **__import__("os").environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "JAX_PLATFORMS": "cpu",
-        },
+        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"},
     )
-    assert result.stdout.strip() == "agree on 4 devices", result.stderr
+    assert result.stdout.split() == ["automatic_sharding", "explicit_sharding", "shard_map"], result.stderr
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: jbackprop.relu(None), "relu: z is a NoneType: give an array"),
+        (lambda: jbackprop.linear(None, jnp.ones((2, 2))), "linear: x is a NoneType"),
+        (lambda: jbackprop.sigmoid([1.0, 2.0]), "sigmoid: z is a list: give an array, jnp.asarray(z)"),
+        (lambda: jbackprop.softmax(jnp.ones((2, 2)), axis=(0, 1)), "softmax: axis is (0, 1): give one integer"),
+        (
+            lambda: jbackprop.max_pool(jnp.ones((4, 4, 1)), [2, 2]),
+            "window is [2, 2]: give an integer or a pair",
+        ),
+        (
+            lambda: jbackprop.tanh(jnp.ones(2, jnp.float8_e4m3fn)),
+            "tanh: z is float8_e4m3fn: cast it to one of",
+        ),
+    ],
+)
+def test_what_is_no_array_or_no_option_is_refused_with_words(call, words):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_static_numbers_of_numpy_do_not_change_the_dtype():
+    z = jnp.asarray([-1.0, 0.0, 1.0], jnp.bfloat16)
+    assert jbackprop.leaky_relu(z, np.float64(0.25)).dtype == jnp.bfloat16
+    assert jax.grad(lambda z: jbackprop.leaky_relu(z, np.float64(0.25)).sum())(z).tolist() == [0.25, 1.0, 1.0]
+    assert jax.grad(lambda z: jbackprop.relu(z, np.float64(0.5)).sum())(z).tolist() == [0.0, 0.5, 1.0]
+    x, w = jnp.ones((1, 2, 2, 2)), jnp.ones((1, 1, 1, 2))
+    assert jbackprop.conv2d(x, w, groups=np.int64(2)).shape == (1, 2, 2, 2)
+
+
+def test_clean_data_does_not_set_off_debug_nans():
+    with jax.debug_nans(True):
+        x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+        jax.grad(lambda x: jbackprop.max_pool(jbackprop.leaky_relu(jbackprop.relu(x))).sum())(x)
+        jax.grad(jbackprop.softmax_cross_entropy)(jnp.zeros((2, 3)), jnp.array([0, 2]))

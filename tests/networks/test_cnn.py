@@ -1,6 +1,8 @@
 """The named sizes, an independent second reference, and what is refused."""
 
 import functools
+import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,11 @@ import numpy as np
 import pytest
 
 from jbackprop.networks import cnn
+from jbackprop.networks.cnn_checks import parameter_shapes
 
 from .test_gradients_agree import assert_leaves_close, normal
+
+untyped: Any = cnn  # for arguments that a type checker refuses before they run
 
 
 @pytest.mark.parametrize(
@@ -79,7 +84,7 @@ def test_a_black_image_moves_no_kernel():
     [
         (
             lambda: cnn.init(jax.random.key(0), "alexnet"),
-            r"cnn: sizes 'alexnet' are unknown: choose one of cs229_2018, ",
+            r"sizes 'alexnet' are unknown: choose one of cs229_2018, ",
         ),
         (
             lambda: cnn.Sizes((8, 8, 1), (cnn.Block(4, 3),), (10,), pool="mean"),
@@ -90,23 +95,77 @@ def test_a_black_image_moves_no_kernel():
         (lambda: cnn.Sizes((8, 8, 1), (cnn.Block(4, 3, "REFLECT"),), (10,)), "padding is 'REFLECT': choose 'VALID'"),
         (lambda: cnn.Sizes((8, 8, 1), (cnn.Block(4, 9),), (10,)), r"nothing is left of \(8, 8, 1\) after Block"),
         (lambda: cnn.Sizes((8, 8, 1), (cnn.Block(4, 3, window=7),), (10,)), "use a smaller kernel or window"),
+        (lambda: untyped.init(jax.random.key(0), [1, 2]), r"sizes \[1, 2\] are unknown: choose one of cs229_2018, "),
+        (lambda: cnn.Block(4, 3, window=0), "has window of 0: give a positive integer"),
+        (lambda: cnn.Block(4, kernel=0), "has kernel of 0: give a positive integer"),
+        (lambda: cnn.Block(0, 3), "has features of 0: give a positive integer"),
+        (lambda: untyped.Block(4, kernel=1.5), r"has kernel of 1\.5: give a positive integer"),
+        (lambda: cnn.Sizes((8, 8, 1), (cnn.Block(4, 3),), (0,)), "has a width of 0: give a positive integer"),
+        (lambda: untyped.Sizes((8, 8, 1), (cnn.Block(4, 3),), 10), r"tuples of .* dense widths: give \(10,\)"),
+        (
+            lambda: untyped.Sizes((8, 8), (cnn.Block(4, 3),), (10,)),
+            r"image is \(8, 8\): give \(height, width, channels\)",
+        ),
     ],
 )
-def test_refused_sizes(build, words):
-    with pytest.raises(ValueError, match=words):
+def test_refused_sizes(build, words, as_users_see_it):
+    with pytest.raises(ValueError, match=rf"^cnn: .*{words}"):
         build()
 
 
 @pytest.mark.usefixtures("as_users_see_it")
 @pytest.mark.parametrize(
-    ("image", "words"),
+    "image",
     [
-        ((2, 8, 8, 3), r"conv2d: x has 3 channels but w expects 1"),
-        ((2, 12, 12, 1), r"linear: x has 576 features but w expects 256"),
-        ((2, 8), r"conv2d: x must be \(\*n, height, width, channels\)"),
+        (2, 8, 8, 3),
+        (2, 10, 10, 1),  # its maps are of 2 x 2 in the end, as those of 8 x 8 are
+        (2, 12, 12, 1),
+        (8, 8, 1),
+        (2, 8),
     ],
 )
-def test_images_that_do_not_fit_meet_the_words_of_the_layer(image, words):
+@pytest.mark.parametrize("function", [cnn.loss_and_grads, cnn.loss])
+def test_images_of_another_size_are_refused(function, image):
     params = jax.eval_shape(lambda: cnn.init(jax.random.key(0)))
+    words = rf"^cnn: x has shape {re.escape(str(image))} but sizes 'digits' reads \(n, 8, 8, 1\), .*: resize or pad"
     with pytest.raises(ValueError, match=words):
-        jax.eval_shape(cnn.loss_and_grads, params, jax.ShapeDtypeStruct(image, jnp.float32), jnp.array([0, 1]))
+        jax.eval_shape(function, params, jax.ShapeDtypeStruct(image, jnp.float32), jnp.array([0, 1]))
+
+
+def params_of_another_size(name):
+    params = jax.eval_shape(lambda: cnn.init(jax.random.key(0)))
+    if name == "kernel":
+        params["conv"][0]["w"] = jax.ShapeDtypeStruct((5, 5, 1, 32), jnp.float32)
+    elif name == "depth":
+        params["dense"].append(params["dense"][-1])
+    elif name == "bias":
+        del params["dense"][1]["b"]
+    else:
+        del params["conv"]
+    return params
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "kernel",
+            r"params\['conv'\]\[0\]\['w'\] has shape \(5, 5, 1, 32\) but sizes 'digits' expects \(3, 3, 1, 32\)",
+        ),
+        ("depth", r"params has 3 layers in 'dense' but sizes 'digits' has 2"),
+        ("bias", r"params\['dense'\]\[1\] has no 'b'"),
+        ("part", r"params has nothing in 'conv' but sizes 'digits' has 2"),
+    ],
+)
+@pytest.mark.parametrize("function", [cnn.loss_and_grads, cnn.loss])
+def test_parameters_of_another_size_are_refused(function, name, words):
+    x = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
+    with pytest.raises(ValueError, match=rf"^cnn: {words}: pass the sizes that cnn\.init was given"):
+        jax.eval_shape(function, params_of_another_size(name), x, jnp.array([0, 1]))
+
+
+def test_the_shapes_that_are_checked_are_those_of_init():
+    for sizes in cnn.NAMED.values():
+        params = jax.eval_shape(functools.partial(cnn.init, sizes=sizes), jax.random.key(0))
+        assert jax.tree.map(lambda param: param.shape, params) == parameter_shapes(sizes)

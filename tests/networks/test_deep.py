@@ -106,6 +106,31 @@ def test_the_derivative_at_zero_is_a_choice(stacked):
     assert all((grad == 0).all() for grad in jax.tree.leaves(deep.backward(params, residuals, jnp.ones_like(out))))
 
 
+@pytest.mark.parametrize(("W", "dtype"), [(-6e-7, "float16"), (-3e-38, "float32")])
+@pytest.mark.parametrize("stacked", [True, False])
+def test_leaky_relu_has_its_slope_where_its_output_underflows(W, dtype, stacked):
+    """u < 0 is still a number of this dtype, slope * u is not: the sign is lost in z and not in u."""
+    layers = jnp.full((1, 1, 1), W, dtype)
+    params = {"layers": layers if stacked else list(layers), "alpha": jnp.ones(1, dtype)}
+    x = y = jnp.ones((1, 1), dtype)
+    _, grads = deep.loss_and_grads(params, x, y[0], activation="leaky_relu")
+
+    def plain(layers):
+        return ((jax.nn.leaky_relu(x @ layers[0], jnp.asarray(0.01, dtype))[:, 0] - y[0]) ** 2).mean()
+
+    wanted = jax.grad(plain)(params["layers"])[0]
+    np.testing.assert_allclose(np.float64(wanted), -0.02, rtol=1e-3)
+    np.testing.assert_allclose(np.float64(grads["layers"][0]), np.float64(wanted), rtol=1e-3)
+
+
+@pytest.mark.parametrize("container", [list, tuple])
+def test_gradients_come_in_the_container_of_the_layers(container):
+    params, x = network((5, 3, 4), "float32")
+    params["layers"] = container(params["layers"])
+    _, grads = deep.loss_and_grads(params, x, jnp.ones(4))
+    assert jax.tree.structure(grads) == jax.tree.structure(params)
+
+
 def test_nan_in_one_example_stays_in_that_example():
     params, x = network((5, 5, 5), "float32")
     x = np.asarray(x).copy()

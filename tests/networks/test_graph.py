@@ -181,8 +181,14 @@ LINE = ("u", LINEAR, ("x", "w"))
         ([LINE, ("v", TANH, ("u",)), ("v", SIGMOID, ("u",))], {}, r"the name 'v' is given twice"),
         ([LINE, ("w", TANH, ("u",))], {"output": "w"}, r"the name 'w' is given twice"),
         ([LINE, ("v", TANH, ("u",))], {"output": "z"}, r"output 'z' is no node: choose one of 'u', 'v'"),
+        ([LINE, ("v", ADD, ("u",))], {}, r"node 'v' reads \('u',\) but its rule takes \(a, b\): missing"),
+        ([LINE, ("v", TANH, ("u", "x"))], {}, r"node 'v' reads \('u', 'x'\) but its rule takes \(z\): too many"),
+        ([("v", LINEAR, "xw")], {}, r"node 'v' has inputs 'xw': give a tuple of names, for example \('xw',\)"),
+        ([LINE, ("v", ADD, ["u", "u"])], {}, r"node 'v' has inputs \['u', 'u'\]: give a tuple of names"),
+        ([("v", LINEAR, ("left", "w"))], {"inputs": "left"}, r"the network has inputs 'left': give a tuple of names"),
     ],
 )
+@pytest.mark.usefixtures("as_users_see_it")
 def test_refused_graphs(nodes, options, words):
     with pytest.raises(ValueError, match=rf"^graph: .*{words}"):
         build(nodes, **options)
@@ -194,6 +200,23 @@ def test_a_cycle_is_told_from_what_only_waits_for_it():
         build(nodes)
     assert "'v'" not in str(caught.value)
     assert all(f"'{name}'" in str(caught.value) for name in "abc")
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({}, r"params has no 'w': the graph declares 'w'"),
+        ({"w": (7, 4), "x": (2, 7)}, r"params has 'x', which the graph does not declare: remove it"),
+        ({"w": (4, 7)}, r"the parameter 'w' has shape \(4, 7\) but the graph declares \(7, 4\): use graph\.init"),
+    ],
+)
+@pytest.mark.parametrize("function", [graph.forward, graph.loss, graph.loss_and_grads, graph.backward])
+def test_params_that_the_graph_does_not_declare_are_refused(function, params, words, as_users_see_it):
+    declared, x, y = {"w": jnp.ones((7, 4))}, jnp.ones((2, 7)), jnp.ones((2, 4))
+    _, residuals = graph.forward(declared, x, DIAMOND_GRAPH)
+    arguments = {graph.forward: (x,), graph.backward: (residuals, y)}.get(function, (x, y))
+    with pytest.raises(ValueError, match=rf"^graph: {words}"):
+        function({name: jnp.ones(shape) for name, shape in params.items()}, *arguments, DIAMOND_GRAPH)
 
 
 def test_inputs_that_the_graph_does_not_read_are_refused():

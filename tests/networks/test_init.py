@@ -92,3 +92,30 @@ def test_kernels_count_every_axis_but_the_last():
 def test_refused_widths(init, sizes, words):
     with pytest.raises(ValueError, match=words):
         init(KEY, sizes)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        (5, r"sizes is 5, no sequence: give \(inputs, \.\.\., outputs\)"),
+        ("784", r"sizes is '784', no sequence: give"),
+        ((4, 3.5, 2), r"sizes \(4, 3\.5, 2\) has the width 3\.5: every width is an integer"),
+        ((4, "3", 2), r"sizes \(4, '3', 2\) has the width '3': every width is an integer"),
+    ],
+)
+@pytest.mark.parametrize("network", [mlp, two_layer, deep, regression])
+def test_widths_that_are_no_integers_are_refused(network, sizes, words):
+    name = network.__name__.rsplit(".", 1)[-1]
+    with pytest.raises(TypeError, match=rf"^{name}\.init: {words}"):
+        network.init(KEY, sizes)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("init", "option"), [(mlp.init, "activation"), (deep.init, "activation"), (regression.init, "hidden")]
+)
+@pytest.mark.parametrize("sizes", [(3, 1), (3, 2, 1)])
+def test_an_unknown_activation_is_refused_at_every_depth(init, option, sizes):
+    with pytest.raises(ValueError, match=r"activation: 'bogus' is unknown: choose one of identity, "):
+        init(KEY, sizes, **{option: "bogus"})

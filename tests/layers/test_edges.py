@@ -1,0 +1,220 @@
+"""The edges of the rules: NumPy arguments, absent arguments, and the smallest shapes at which a rule still holds."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jbackprop
+from jbackprop.verify.cases import RULES
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("case", RULES, ids=lambda case: case.name)
+def test_numpy_arguments_give_jax_values_and_residuals(case):
+    """What `fwd` hands to `bwd` is JAX's, so that `bwd` may say `x[::-1]` or `x.at` whatever the caller passed."""
+    fwd = getattr(importlib.import_module(f"jbackprop.layers.{case.name}"), f"{case.name}_fwd")
+    for example in case.examples:
+        arguments = example.arguments(jax.random.key(0), jnp.float32)
+        expected = fwd(*arguments, **example.options)
+        found = fwd(*map(np.asarray, arguments), **example.options)
+        assert jax.tree.structure(found) == jax.tree.structure(expected)
+        for leaf, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            assert isinstance(leaf, jax.Array)
+            np.testing.assert_array_equal(leaf, wanted)
+
+
+@pytest.mark.parametrize("name", ["linear", "conv2d"])
+def test_an_absent_bias_has_no_cotangent(name):
+    module = importlib.import_module(f"jbackprop.layers.{name}")
+    x, w = (
+        (jnp.ones((2, 3)), jnp.ones((3, 4))) if name == "linear" else (jnp.ones((2, 5, 5, 1)), jnp.ones((2, 2, 1, 3)))
+    )
+    y, residuals = getattr(module, f"{name}_fwd")(x, w)
+    static = () if name == "linear" else (1, "VALID", 1, 1)
+    dx, dw, db = getattr(module, f"{name}_bwd")(*static, residuals, y)
+    assert (dx.shape, dw.shape, db) == (x.shape, w.shape, None)
+
+
+IMAGE, KERNEL = jnp.ones((1, 4, 4, 2)), jnp.ones((2, 2, 2, 2))
+
+REFUSED = {
+    "linear, x is a scalar": (
+        lambda: jbackprop.linear(jnp.float32(1), jnp.ones((1, 1))),
+        ValueError,
+        "at least 1 axis",
+    ),
+    "linear, w is a stack": (lambda: jbackprop.linear(jnp.ones(3), jnp.ones((3, 2, 1))), ValueError, "w exactly 2"),
+    "linear, bias of another dtype": (
+        lambda: jbackprop.linear(jnp.ones(3), jnp.ones((3, 2)), jnp.ones(2, jnp.bfloat16)),
+        TypeError,
+        "linear: x is float32 but b is bfloat16",
+    ),
+    "conv2d, kernel of another dtype": (
+        lambda: jbackprop.conv2d(IMAGE, KERNEL.astype(jnp.bfloat16)),
+        TypeError,
+        "conv2d: x is float32 but w is bfloat16",
+    ),
+    "conv2d, bias of another dtype": (
+        lambda: jbackprop.conv2d(IMAGE, KERNEL, jnp.ones(2, jnp.bfloat16)),
+        TypeError,
+        "conv2d: x is float32 but b is bfloat16",
+    ),
+    "conv2d, image without channels": (
+        lambda: jbackprop.conv2d(jnp.ones((4, 4)), KERNEL),
+        ValueError,
+        "conv2d: x must be (*n, height, width, channels)",
+    ),
+    "conv2d, no groups": (lambda: jbackprop.conv2d(IMAGE, KERNEL, groups=0), ValueError, "groups is 0 but must divide"),
+    "conv2d, groups that are no integer": (
+        lambda: jbackprop.conv2d(IMAGE, KERNEL, groups=1.0),  # type: ignore[arg-type]
+        ValueError,
+        "groups is 1.0 but must divide",
+    ),
+    "conv2d, groups that divide the outputs alone": (
+        lambda: jbackprop.conv2d(jnp.ones((1, 4, 4, 3)), KERNEL, groups=2),
+        ValueError,
+        "groups is 2 but must divide the 3 input and the 2 output channels",
+    ),
+    "conv2d, kernel of no height": (
+        lambda: jbackprop.conv2d(IMAGE, jnp.ones((0, 2, 2, 2))),
+        ValueError,
+        "conv2d: the kernel is empty",
+    ),
+    "conv2d, kernel of no width": (
+        lambda: jbackprop.conv2d(IMAGE, jnp.ones((2, 0, 2, 2))),
+        ValueError,
+        "conv2d: the kernel is empty",
+    ),
+    "pool, three sizes of a window": (
+        lambda: jbackprop.max_pool(IMAGE, (2, 2, 2)),  # type: ignore[arg-type]
+        ValueError,
+        "max_pool: window is (2, 2, 2): give one integer, or two",
+    ),
+    "pool, a stride of 0 along the width": (
+        lambda: jbackprop.avg_pool(IMAGE, 2, (1, 0)),
+        ValueError,
+        "avg_pool: stride is (1, 0): give one integer, or two",
+    ),
+    "pool, negative padding behind": (
+        lambda: jbackprop.max_pool(IMAGE, 2, 2, ((0, -1), (0, 0))),
+        ValueError,
+        "it must not be negative",
+    ),
+    "pool, one pair of pads": (
+        lambda: jbackprop.max_pool(IMAGE, 2, 2, (1, 1)),  # type: ignore[arg-type]
+        ValueError,
+        "padding is (1, 1): give 'VALID', 'SAME' or",
+    ),
+    "pool, an image of no width": (
+        lambda: jbackprop.avg_pool(jnp.ones((1, 4, 0, 2)), 2, 2, "SAME"),
+        ValueError,
+        "does not fit into width 0",
+    ),
+    "pool, windows of padding alone at the end": (
+        lambda: jbackprop.max_pool(IMAGE, 2, 2, ((0, 0), (0, 2))),
+        ValueError,
+        "padding (0, 2) of the width leaves windows of 2 without a single element",
+    ),
+    "softmax, an axis behind the last": (lambda: jbackprop.softmax(jnp.ones((2, 3)), 2), ValueError, "no axis 2"),
+    "log_softmax, an axis before the first": (
+        lambda: jbackprop.log_softmax(jnp.ones((2, 3)), -3),
+        ValueError,
+        "no axis -3",
+    ),
+    "cross-entropy, a scalar": (
+        lambda: jbackprop.softmax_cross_entropy(jnp.float32(1), jnp.int32(0)),
+        ValueError,
+        "at least one class",
+    ),
+    "cross-entropy, probabilities of another dtype": (
+        lambda: jbackprop.softmax_cross_entropy(jnp.ones((2, 3)), jnp.ones((2, 3), jnp.bfloat16)),
+        TypeError,
+        "logits is float32 but labels is bfloat16",
+    ),
+    "squared_error, dtypes that differ": (
+        lambda: jbackprop.squared_error(jnp.ones(2), jnp.ones(2, jnp.bfloat16)),
+        TypeError,
+        "squared_error: prediction is float32 but target is bfloat16",
+    ),
+    "mean_squared_error, dtypes that differ": (
+        lambda: jbackprop.mean_squared_error(jnp.ones(2), jnp.ones(2, jnp.bfloat16)),
+        TypeError,
+        "mean_squared_error: prediction is float32 but target is bfloat16",
+    ),
+    "mean_squared_error, an unknown reduction": (
+        lambda: jbackprop.mean_squared_error(jnp.ones(2), jnp.ones(2), "average"),
+        ValueError,
+        "mean_squared_error: reduction is 'average'",
+    ),
+    "relu, a negative subgradient": (lambda: jbackprop.relu(jnp.ones(2), -0.5), ValueError, "at_zero is -0.5"),
+}
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_smallest_mistake_is_refused_with_words(name):
+    call, error, words = REFUSED[name]
+    with pytest.raises(error) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+def test_what_lies_just_inside_the_limits_is_accepted():
+    assert jbackprop.linear(jnp.ones(3), jnp.ones((3, 1))).shape == (1,)
+    assert jbackprop.conv2d(jnp.ones((2, 2, 1)), jnp.ones((2, 2, 1, 1))).shape == (1, 1, 1)
+    assert jbackprop.max_pool(jnp.ones((1, 1, 1)), 1).shape == (1, 1, 1)
+    assert jbackprop.avg_pool(jnp.ones((2, 2, 1)), 2, 1, ((1, 1), (1, 1))).shape == (3, 3, 1)
+    assert jbackprop.softmax(jnp.ones((2, 3)), -2).sum(0).tolist() == [1.0, 1.0, 1.0]
+    assert jbackprop.softmax(jnp.ones((2, 3)), 1).sum(1).tolist() == [1.0, 1.0]
+    assert float(jbackprop.softmax_cross_entropy(jnp.ones((1, 1)), jnp.array([0]))) == 0.0
+    assert jax.grad(jbackprop.relu)(jnp.float32(0), 1.0) == 1.0
+
+
+def row(*values):
+    """One row of an image with one channel, in bfloat16: numbers from 256 on are two apart, so 256 + 1 is 256 there."""
+    return jnp.asarray(values, jnp.bfloat16)[None, :, None]
+
+
+def test_overlapping_windows_of_max_pool_add_their_cotangents_in_float32():
+    z, vjp = jax.vjp(lambda x: jbackprop.max_pool(x, (1, 3), 1), row(0.0, 0.0, 9.0, 0.0, 0.0))
+    assert z.dtype == jnp.bfloat16
+    assert vjp(row(256.0, 1.0, 1.0))[0].ravel().tolist() == [0.0, 0.0, 258.0, 0.0, 0.0]
+
+
+def test_average_pool_adds_values_and_cotangents_in_float32():
+    z, vjp = jax.vjp(lambda x: jbackprop.avg_pool(x, (1, 4), 1), row(256.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0))
+    assert z.ravel().tolist() == [65.0, 1.0, 0.75, 0.5]
+    assert vjp(row(1024.0, 4.0, 4.0, 0.0))[0].ravel().tolist() == [256.0, 256.0, 258.0, 258.0, 2.0, 1.0, 0.0]
+
+
+def test_an_element_of_minus_infinity_wins_against_padding_in_some_windows_of_a_row():
+    x = jnp.full((1, 4, 1), -jnp.inf)  # windows: padding and 0; 1 and 2; 3 and padding
+    z, vjp = jax.vjp(lambda x: jbackprop.max_pool(x, (1, 2), 2, ((0, 0), (1, 1))), x)
+    assert z.ravel().tolist() == [-np.inf] * 3
+    assert vjp(jnp.arange(1.0, 4.0)[None, :, None])[0].ravel().tolist() == [1.0, 2.0, 0.0, 3.0]
+
+
+COMPUTED_IN_FLOAT32 = {
+    "gelu": (jbackprop.gelu, jax.nn.gelu),
+    "gelu, exact": (lambda z: jbackprop.gelu(z, False), lambda z: jax.nn.gelu(z, False)),
+    "silu": (jbackprop.silu, jax.nn.silu),
+    "softplus": (jbackprop.softplus, jax.nn.softplus),
+}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", COMPUTED_IN_FLOAT32)
+def test_value_and_derivative_of_two_byte_numbers_carry_one_rounding(name, dtype):
+    ours, reference = COMPUTED_IN_FLOAT32[name]
+    z = jnp.linspace(-0.5, 4.0, 65).astype(dtype)
+    found, vjp = jax.vjp(ours, z)
+    (dz,) = vjp(jnp.full_like(z, 3.0))
+    with jax.enable_x64(True):
+        exact, exact_vjp = jax.vjp(reference, jnp.asarray(np.asarray(z, np.float64)))
+        (exact_dz,) = exact_vjp(jnp.full_like(exact, 3.0))
+    half_a_step = 0.505 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(found, np.float64), exact, rtol=half_a_step)
+    np.testing.assert_allclose(np.asarray(dz, np.float64), exact_dz, rtol=half_a_step)
