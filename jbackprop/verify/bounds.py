@@ -8,15 +8,17 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 ROUNDING = 8  # roundings that a result may have gone through, in units of eps
+RESULT = 2  # the same for a result that is computed in float32 and rounded once to its own dtype
 FORMULA = 1024  # the same in float64, where generosity costs nothing: a wrong formula is off by far more
 
 
-def rounding_bound(eps: float, length: int) -> float:
+def rounding_bound(eps: float, length: int, own: int = RESULT) -> float:
     """Returns the error, as a fraction of max|g|, that is rounding in precision `eps` with sums of `length` terms.
 
-    One rounding of the result in its own dtype, and the sums in float32 at least, whose errors grow as their root.
+    `own` roundings in units of `eps`, by default those of the result alone, and the rest, with sums whose errors grow
+    as the root of their length, in float32 at least.
     """
-    return ROUNDING * (eps + math.sqrt(length) * min(eps, epsilon(jnp.float32)))
+    return own * eps + ROUNDING * (1 + math.sqrt(length)) * min(eps, epsilon(jnp.float32))
 
 
 def formula_bound(eps: float, length: int, amplification: float) -> float:

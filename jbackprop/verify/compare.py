@@ -40,6 +40,9 @@ def compare_vjp(
     The bounds follow from dtype and length of the sums; `rtol` (a fraction of max|g|) replaces them. `seed` chooses
     the random cotangents. Nothing global is changed, float64 is on only inside.
 
+    A NaN in the data may make the gradient NaN where the oracle's is not. At a kink, such as relu at exactly 0, the
+    oracle's convention is the only right one: a rule with another is called wrong there unless `reference` has it too.
+
     Raises ValueError where there is nothing to differentiate or the reference returns something else, TypeError for
     values that are being traced; an error of the primal or of the oracle passes through.
 
@@ -57,7 +60,7 @@ def compare_vjp(
     options = dict(kwargs or {})
     call = take_apart(f, args, options)
     primal = automatic(f)
-    outputs, _ = jax.eval_shape(lambda: split_outputs(primal, call, call.values))
+    outputs, _ = jax.eval_shape(lambda values: split_outputs(primal, call, values), call.values)
     if not outputs:
         raise ValueError(f"compare_vjp: {function_name(f)} returns no float array, so there is nothing to pull back")
     oracle = primal if reference is None else reference
@@ -114,7 +117,7 @@ def _structure(
 
 
 def _require_same_outputs(name: str, outputs: Sequence[Any], oracle: Callable[..., Any], call: Call) -> None:
-    found, _ = jax.eval_shape(lambda: split_outputs(oracle, call, call.values))
+    found, _ = jax.eval_shape(lambda values: split_outputs(oracle, call, values), call.values)
     types = [", ".join(f"{out.dtype}{list(out.shape)}" for out in outs) for outs in (found, outputs)]
     if types[0] != types[1]:
         raise ValueError(f"compare_vjp: the reference returns {types[0]} where {name} returns {types[1]}")
@@ -145,7 +148,8 @@ def _in_float64(
     values = to_float64(call.values)
     try:
         with float64_scope():
-            outputs, _ = jax.eval_shape(lambda: split_outputs(oracle, call, values))  # float32 where a function says so
+            # As an argument, since JAX takes no float64 constant under `vmap`; float32 where a function says so.
+            outputs, _ = jax.eval_shape(lambda leaves: split_outputs(oracle, call, leaves), values)
             wide = {
                 name: tuple(ct.astype(out.dtype) for ct, out in zip(to_float64(d_out), outputs, strict=True))
                 for name, d_out in named.items()
@@ -165,16 +169,17 @@ def _contract(
     comparison: Comparison,
 ) -> list[Check]:
     oracle = primal if reference is None else reference
-    values = next(iter(comparison.oracle.pulled.values())).values
+    of_oracle = next(iter(comparison.oracle.pulled.values()))
+    values, others = of_oracle.values, of_oracle.others
     values64 = next(iter(comparison.oracle64.pulled.values())).values if comparison.oracle64 else None
     if reference is None:
-        checks = [contract.value_check(VALUE, comparison, values, values64)]
+        checks = [contract.value_check(VALUE, comparison, values, values64, others)]
     else:
-        given = jax.jit(lambda leaves: split_outputs(primal, call, leaves)[0])(call.values)
+        given, given_others = jax.jit(lambda leaves: split_outputs(primal, call, leaves))(call.values)
         of_reference = f"the value is that of {function_name(reference)}"
         checks = [
-            contract.value_check(VALUE, comparison, given, None),
-            contract.value_check(of_reference, comparison, values, values64),
+            contract.value_check(VALUE, comparison, given, None, given_others),
+            contract.value_check(of_reference, comparison, values, values64, others),
         ]
     checks += [contract.linearity_check(call, comparison), contract.zero_check(call, comparison)]
     checks.append(contract.jit_check(f, call, comparison))

@@ -10,9 +10,9 @@ import numpy as np
 
 from jbackprop.verify import bounds
 from jbackprop.verify.arguments import Call
-from jbackprop.verify.distance import as_double, finite_gap, gap, largest, relative
+from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
-from jbackprop.verify.measure import Comparison, leaf_bounds, leaf_gaps
+from jbackprop.verify.measure import Comparison, leaf_bounds, leaf_gaps, nan_allowed
 from jbackprop.verify.pullback import Pulled, pullback
 from jbackprop.verify.report import Check
 from jbackprop.verify.structure import first_line
@@ -21,8 +21,13 @@ from jbackprop.verify.verdict import ACCURACY, sentence
 Arrays = Sequence[Any]
 
 
-def value_check(name: str, comparison: Comparison, wanted: Arrays, wanted64: Arrays | None) -> Check:
-    """Compares the value that comes with the rule's gradient (`fwd`'s) with the one wanted, also in float64."""
+def value_check(name: str, comparison: Comparison, wanted: Arrays, wanted64: Arrays | None, others: Arrays) -> Check:
+    """Compares the value that comes with the rule's gradient (`fwd`'s) with the one wanted, also in float64.
+
+    `others` are the outputs that are no floats, which rounding does not excuse: each element must be the same.
+    """
+    if not all(map(_equal, _some(comparison.rule.pulled).others, others)):
+        return Check(name, False, "an integer or boolean output differs")
     found = _some(comparison.rule.pulled).values
     found64 = _some(comparison.rule64.pulled).values if comparison.rule64 else None
     size = max(1.0, *(largest(as_double(x)) for x in comparison.inputs))
@@ -71,11 +76,12 @@ def linearity_check(call: Call, comparison: Comparison) -> Check:
 
 
 def zero_check(call: Call, comparison: Comparison) -> Check:
-    """A cotangent of zeros must come back as zeros (or as NaN where the oracle has it too)."""
+    """A cotangent of zeros must come back as zeros (or as NaN where the oracle or the data have it too)."""
     name = "zero for a zero cotangent"
     rule, oracle = comparison.rule.pulled["zeros"], comparison.oracle.pulled["zeros"]
     for i, (one, other) in enumerate(zip(rule.cotangents, oracle.cotangents, strict=True)):
-        if gap(as_double(one), as_double(other)) > 0:
+        wanted = as_double(other)
+        if gap(accept_nan(as_double(one), wanted, nan_allowed(comparison, i)), wanted) > 0:
             return Check(name, False, f"d{_name(call, i)} is not")
     return Check(name, True)
 
@@ -125,6 +131,12 @@ def _same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: 
         if distance > slack * max(max(allowed.repeated, amplified) * scale, gaps[0].noise, allowed.underflow):
             return Check(name, False, f"d{_name(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
     return Check(name, True)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if jnp.issubdtype(one.dtype, jax.dtypes.prng_key) and jnp.issubdtype(other.dtype, jax.dtypes.prng_key):
+        one, other = jax.random.key_data(one), jax.random.key_data(other)
+    return np.array_equal(np.asarray(one), np.asarray(other))
 
 
 def _flipped(value: Any) -> Any:

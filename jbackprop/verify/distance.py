@@ -48,6 +48,11 @@ def gap_to_exact(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> flo
     return float(np.max(np.minimum(gaps(rule, exact), np.where(shared, gaps(rule, oracle), np.inf)), initial=0.0))
 
 
+def accept_nan(rule: np.ndarray, oracle: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Returns `rule` with the oracle's elements in the place of its NaN where `allowed`."""
+    return np.where(np.isnan(rule) & allowed, oracle, rule)
+
+
 def relative(distance: float, scale: float) -> float:
     """Returns `distance / scale`, with 0 / 0 = 0."""
     return 0.0 if distance == 0 else distance / scale if scale > 0 else float("inf")

@@ -11,6 +11,7 @@ from jbackprop.verify.distance import as_double, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.report import figure, table
 
+FLOAT32_BOUND, FLOAT64_BOUND = 1e-6, 1e-14  # of max|g|, for every parameter of every network of the project
 ERRORS = ("explicit_error", "rules_error", "explicit_error_float64", "rules_error_float64")
 
 
@@ -43,6 +44,20 @@ class GradientComparison:
     def worst(self) -> GradientErrors:
         """The largest error in each column."""
         return GradientErrors(*(max((getattr(row, name) for row in self.rows), default=0.0) for name in ERRORS))
+
+    @property
+    def agree(self) -> bool:
+        """Whether every error is within `FLOAT32_BOUND`, and in float64 within `FLOAT64_BOUND`."""
+        worst = self.worst
+        given = max(worst.explicit_error, worst.rules_error)
+        wide = max(worst.explicit_error_float64, worst.rules_error_float64)
+        return given <= FLOAT32_BOUND and wide <= FLOAT64_BOUND
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether the three agree, and the bounds."""
+        found = "agree" if self.agree else "WRONG"
+        return f"{found}: bounds {FLOAT32_BOUND:g} in float32, {FLOAT64_BOUND:g} in float64"
 
     def __str__(self) -> str:
         header = ("parameter", "shape", "dtype", "explicit", "rules", "explicit, float64", "rules, float64")

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jbackprop.verify import bounds
-from jbackprop.verify.distance import as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
+from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
 from jbackprop.verify.pullback import Evaluation
+
+STABLE = 1 / 8  # noise agrees less in two precisions than to this fraction of itself
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Gaps(NamedTuple):
     scale: float
     noise: float  # a gradient of exactly 0 may come out as large as this in the caller's dtype,
     noise64: float  # and as this in float64
+    stable: bool  # the oracle's gradient is the same number in both precisions, with every cotangent
+
+    @property
+    def zero(self) -> bool:
+        """Whether the gradient may be 0: within the noise in float64, and another number in the caller's dtype."""
+        return self.scale == 0 or (self.scale <= self.noise64 and not self.stable)
 
 
 class Bounds(NamedTuple):
@@ -48,12 +56,24 @@ class Bounds(NamedTuple):
 
 def leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> list[Gaps]:
     """Returns the distances for differentiated leaf `i`, once per cotangent."""
-    rule, oracle = _doubles(comparison.rule, i), _doubles(comparison.oracle, i)
-    rule64, oracle64 = _doubles(comparison.rule64, i) or rule, _doubles(comparison.oracle64, i) or oracle
+    oracle = _doubles(comparison.oracle, i)
+    oracle64 = _doubles(comparison.oracle64, i) or oracle
+    allowed = nan_allowed(comparison, i)
+    rule, rule64 = (
+        {name: accept_nan(found, wanted[name], allowed) for name, found in _doubles(run, i).items()}
+        for run, wanted in ((comparison.rule, oracle), (comparison.rule64, oracle64))
+    )
+    rule64 = rule64 or rule
     epsilon, epsilon64 = bounds.epsilon(dtype), bounds.epsilon(np.float64 if comparison.oracle64 else dtype)
     sizes = {name: max(largest(as_double(leaf)) for leaf in d_out) for name, d_out in comparison.cotangents.items()}
     reach = max((largest(oracle64[name]) / size for name, size in sizes.items() if size > 0), default=0.0)
     natural = bounds.ROUNDING * _magnitude(comparison.oracle) / max(1.0, largest(as_double(comparison.inputs[i])))
+    # Where a cotangent cancels (ones into a softmax) max|g| is rounding itself: what counts is how large the gradient
+    # gets with other cotangents of this size.
+    scales = {name: max(largest(oracle64[name]), reach * size) for name, size in sizes.items()}
+    automatic = {name: finite_gap(oracle[name], oracle64[name]) for name in sizes}
+    stable = comparison.oracle64 is not None and comparison.oracle64 is not comparison.oracle
+    stable = stable and all(automatic[name] <= STABLE * scales[name] for name in sizes)
     return [
         Gaps(
             name,
@@ -61,12 +81,11 @@ def leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> list[Gaps]:
             gap(rule64[name], oracle64[name]),
             gap_to_exact(rule[name], oracle[name], oracle64[name]),
             finite_gap(rule[name], rule64[name]),
-            finite_gap(oracle[name], oracle64[name]),
-            # Where a cotangent cancels (ones into a softmax) max|g| is rounding itself: what counts is how large
-            # the gradient gets with other cotangents of this size.
-            max(largest(oracle64[name]), reach * size),
+            automatic[name],
+            scales[name],
             natural * size * epsilon,
             natural * size * epsilon64,
+            stable,
         )
         for name, size in sizes.items()
     ]
@@ -79,9 +98,8 @@ def leaf_bounds(comparison: Comparison, found: list[Gaps], dtype: Any) -> Bounds
         return Bounds(comparison.rtol, comparison.rtol, comparison.rtol, underflow)
     length = bounds.longest_sum(comparison.oracle.jaxpr)
     rounding = bounds.rounding_bound(bounds.epsilon(dtype), length)
-    repeated = bounds.rounding_bound(
-        max(bounds.epsilon(dtype), bounds.coarsest_epsilon(comparison.oracle.jaxpr)), length
-    )
+    coarsest = max(bounds.epsilon(dtype), bounds.coarsest_epsilon(comparison.oracle.jaxpr))
+    repeated = bounds.rounding_bound(coarsest, length, own=bounds.ROUNDING)
     if comparison.rule64 is None or comparison.oracle64 is None:
         return Bounds(repeated, repeated, repeated, underflow)
     eps = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
@@ -89,7 +107,7 @@ def leaf_bounds(comparison: Comparison, found: list[Gaps], dtype: Any) -> Bounds
     if comparison.rule64 is not comparison.rule:
         # A rule for float32 may name float32 inside; one that was given float64 may not.
         eps = max(eps, bounds.coarsest_epsilon(comparison.rule64.jaxpr))
-        errors = [relative(max(g.rounding, g.automatic), g.scale) for g in found if g.scale > g.noise64]
+        errors = [relative(max(g.rounding, g.automatic), g.scale) for g in found if not g.zero]
         amplification = max(errors, default=0.0) / bounds.epsilon(dtype)
     formula = bounds.formula_bound(eps, length, amplification)
     return Bounds(max(rounding, formula), formula, max(repeated, formula), underflow)
@@ -97,6 +115,22 @@ def leaf_bounds(comparison: Comparison, found: list[Gaps], dtype: Any) -> Bounds
 
 def _doubles(evaluation: Evaluation | None, i: int) -> dict[str, np.ndarray]:
     return {name: as_double(pulled.cotangents[i]) for name, pulled in evaluation.pulled.items()} if evaluation else {}
+
+
+def nan_allowed(comparison: Comparison, i: int) -> np.ndarray:
+    """Returns where a NaN in the cotangent of leaf `i` is the data's: the leaf or the value has one there.
+
+    A value says where along the leading axes it shares with the leaf, such as the batch; else it holds for all.
+    """
+    leaf = as_double(comparison.inputs[i])
+    allowed = np.asarray(np.isnan(leaf))
+    for value in map(as_double, next(iter(comparison.oracle.pulled.values())).values):
+        shared = 0
+        while shared < min(leaf.ndim, value.ndim) and leaf.shape[shared] == value.shape[shared]:
+            shared += 1
+        rows = np.asarray(np.isnan(value).any(axis=tuple(range(shared, value.ndim))))
+        allowed = np.asarray(allowed | rows.reshape(rows.shape + (1,) * (leaf.ndim - shared)))
+    return allowed
 
 
 def _magnitude(evaluation: Evaluation) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 
 
 class Rule(NamedTuple):
@@ -58,10 +59,14 @@ def raw_cotangents(rule: Rule, d_out: Any) -> Any:
         for i, value in zip(arrays, values, strict=True):
             args[i] = value
         _, residuals = rule.fwd(*args)
-        returned.append(rule.bwd(*static, residuals, d_out))
+        returned.append(jax.tree.map(_struct, rule.bwd(*static, residuals, d_out)))
 
     jax.eval_shape(run, [rule.args[i] for i in arrays], d_out)
     return returned[0]
+
+
+def _struct(leaf: Any) -> Any:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, Tracer) else leaf
 
 
 def _is_rule(f: Any) -> bool:

@@ -93,7 +93,7 @@ def _leaf_complaints(name: str, argument: Any, cotangent: Any) -> dict[str, str]
         if ct is None:
             complaints[name + jax.tree_util.keystr(path)] = "None for a float argument"
         elif isinstance(ct, bool | int | float | complex) or hasattr(ct, "dtype"):
-            found, wanted = _type(jnp.asarray(ct)), _type(array)
+            found, wanted = _type(ct if hasattr(ct, "dtype") else jnp.asarray(ct)), _type(array)
             if found != wanted:
                 complaints[name + jax.tree_util.keystr(path)] = f"cotangent is {found}, the argument {wanted}"
     return complaints

@@ -50,7 +50,7 @@ def _measured(
     measured64 = comparison.rule64 is not None
     errors = {kind: max(relative(getattr(g, kind), g.scale) for g in found) for kind in Gaps._fields[1:6]}
     faults = [fault for g in found if (fault := _fault(g, allowed, measured64))]
-    verdict = "ok" if any(g.scale > g.noise64 for g in found) else "ok: zero within rounding"
+    verdict = "ok" if any(not g.zero for g in found) else "ok: zero within rounding"
     worst = max(faults, default=None, key=lambda fault: (math.isfinite(fault[0]), fault[0]))
     if worst:
         verdict = f"wrong: {worst[1]}"
@@ -62,9 +62,8 @@ def _measured(
 
 def _fault(gaps: Gaps, allowed: Bounds, measured64: bool) -> tuple[float, str] | None:
     """Returns an error that rounding does not explain, as a number and in words, or None."""
-    zero = gaps.scale <= gaps.noise64
-    slack = max(gaps.noise if zero else 0.0, allowed.underflow)
-    slack64 = gaps.noise64 if zero else 0.0
+    slack = max(gaps.noise if gaps.zero else 0.0, allowed.underflow)
+    slack64 = gaps.noise64 if gaps.zero else 0.0
     accurate = max(allowed.rounding * gaps.scale, slack)
     if measured64 and gaps.formula > max(allowed.formula * gaps.scale, slack64):
         return _words("formula error", gaps.formula, gaps)

@@ -181,6 +181,36 @@ def test_concrete_arrays_may_be_static():
     np.testing.assert_array_equal(gradient(lambda x: automatic(rule)(x, table), jnp.ones(2)), table)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numpy_arrays_under_vmap(dtype):
+    found = automatic(jax.vmap(planted()))(np.ones((2, 3), dtype))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, plain(jnp.ones((2, 3))), rtol=1e-6)
+
+
+def test_static_numpy_arrays_are_untouched():
+    seen = []
+
+    def power(x, table):
+        seen.append(table)
+        return x**2
+
+    rule = jax.custom_vjp(power, nondiff_argnums=(1,))
+    rule.defvjp(lambda x, table: (x**2, x), lambda table, x, dy: (2 * x * dy,))
+    table = np.arange(3.0)
+    try:
+        rule(jnp.ones(2), table)
+    except ValueError as error:
+        pytest.skip(f"JAX itself refuses it: {error}")
+    automatic(rule)(jnp.ones(2), table)
+    assert seen[-1] is table
+
+
+def test_no_tracer_is_kept():
+    with jax.checking_leaks():
+        assert gradient(automatic(planted()), jnp.ones(2)).shape == (2,)
+
+
 def test_custom_jvp_stays_unless_asked():
     @jax.custom_jvp
     def rule(x):

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jbackprop.layers.max_pool import max_pool
+from jbackprop.layers.relu import relu
+from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy
 from jbackprop.verify.compare import check_vjp, compare_vjp
 
 
@@ -144,6 +147,23 @@ def test_no_false_alarm(f, args):
     report = compare_vjp(f, *args)
     assert report.ok, f"\n{report}"
     assert report.wrong == ()
+
+
+NAN_OF_THE_DATA = {
+    "relu": (relu, (jnp.array([-1.0, jnp.nan, 2.0]),)),
+    "max_pool": (max_pool, (normal(2, 6, 6, 2).at[0, 1, 1, 0].set(jnp.nan),)),
+    "cross-entropy, labels out of range": (softmax_cross_entropy, (normal(4, 5), jnp.array([0, 5, -1, 3]))),
+}
+
+
+@pytest.mark.parametrize(("f", "args"), NAN_OF_THE_DATA.values(), ids=NAN_OF_THE_DATA.keys())
+def test_NaN_that_comes_from_the_data(f, args):
+    check_vjp(f, *args)
+
+
+def test_no_tracer_is_kept():
+    with jax.checking_leaks():
+        check_vjp(SOFTMAX, normal(2, 3))
 
 
 def test_symbolic_zeros():

@@ -218,6 +218,45 @@ def test_finds_a_rule_inside_a_larger_function():
     assert report.wrong == ("params['b']",)
 
 
+def test_a_rule_under_vmap_is_run_in_float64():
+    f = rule(jnp.sin, lambda x: (jnp.sin(x), x), lambda x, dy: (dy * jnp.cos(x) * (1 + 3e-7),))
+    report = compare_vjp(jax.vmap(f), normal(2, 3))
+    assert report.notes == ()
+    assert report.rows[0].verdict.startswith("wrong: formula error 3.0e-07")
+
+
+def test_an_integer_output_that_is_not_the_primal_s():
+    f = rule(
+        lambda x: (x.max(), x.argmax()),
+        lambda x: ((x.max(), x.argmin()), x),
+        lambda x, dy: (jnp.where(x == x.max(), dy[0], 0),),
+    )
+    report = compare_vjp(f, jnp.array([1.0, 3.0, 2.0]))
+    assert [check.detail for check in report.checks if not check.ok] == ["an integer or boolean output differs"]
+
+
+def test_a_small_gradient_of_a_large_value_is_not_zero():
+    def primal(x):
+        return 1e12 + 1e-6 * x
+
+    wrong = rule(primal, lambda x: (primal(x), None), lambda _, dy: (-1e-6 * dy,))
+    right = rule(primal, lambda x: (primal(x), None), lambda _, dy: (1e-6 * dy,))
+    assert compare_vjp(wrong, normal(5)).wrong == ("x",)
+    assert [row.verdict for row in check_vjp(right, normal(5)).rows] == ["ok"]
+
+
+def test_four_percent_in_bfloat16_alone():
+    def bwd(x, dy):
+        return ((dy * jnp.cos(x) * (1.04 if x.dtype == jnp.bfloat16 else 1.0)).astype(dy.dtype),)
+
+    assert compare_vjp(rule(jnp.sin, lambda x: (jnp.sin(x), x), bwd), normal(6, 5, dtype=jnp.bfloat16)).wrong == ("x",)
+
+
+def test_NaN_where_the_data_have_none():
+    f = rule(lambda x: jnp.maximum(x, 0), lambda x: (jnp.maximum(x, 0), x), lambda x, dy: (jnp.full_like(x, jnp.nan),))
+    assert compare_vjp(f, jnp.array([-1.0, jnp.nan, 2.0])).wrong == ("x",)
+
+
 def test_against_a_reference():
     def reference(x):
         return 2 * jnp.sin(x)

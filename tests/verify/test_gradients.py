@@ -53,6 +53,8 @@ def test_three_gradients_that_agree():
     worst = comparison.worst
     assert max(worst.explicit_error, worst.rules_error) < 1e-6
     assert max(worst.explicit_error_float64, worst.rules_error_float64) < 1e-14
+    assert comparison.agree
+    assert comparison.verdict == "agree: bounds 1e-06 in float32, 1e-14 in float64"
     assert worst.explicit_error > 1e-9  # float32 was measured in float32
 
 
@@ -61,6 +63,8 @@ def test_a_wrong_explicit_gradient_shows_in_its_own_column_and_row(factor):
     comparison = compare_gradients(*network(factor=factor), PARAMS, X, Y)
     wrong, *right = comparison.rows
     np.testing.assert_allclose(wrong.explicit_error_float64, abs(factor - 1), rtol=1e-5)
+    assert not comparison.agree
+    assert comparison.verdict.startswith("WRONG")
     assert wrong.rules_error_float64 < 1e-14
     assert all(row.explicit_error_float64 < 1e-14 for row in right)
     assert comparison.worst.explicit_error_float64 == wrong.explicit_error_float64
