@@ -17,6 +17,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml
+	@echo "installing into .venv, which takes a minute or more ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable ".[train,test]"
 	touch $@

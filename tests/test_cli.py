@@ -16,6 +16,7 @@ import pytest
 
 from jbackprop import cli
 from jbackprop.commands import compare
+from jbackprop.networks import two_layer
 from jbackprop.verify.cases import RULES
 from jbackprop.verify.network_cases import NETWORKS, network_case
 
@@ -102,6 +103,9 @@ def test_explain_shows_each_network(capsys, case):
     assert case.formula in printed
     assert "jbackprop/networks/" in printed
     assert "def backward" in printed
+    facts = printed.partition("\ndef ")[0]
+    assert "$" not in facts
+    assert "\nshapes " in facts or case.name.startswith("graph")  # whose rules have their own
 
 
 @pytest.mark.parametrize("command", ["explain", "compare"])
@@ -158,6 +162,27 @@ def test_compare_says_where_a_rule_is_wrong(capsys):
     assert "wrong" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999", "4294967296", "one"])
+def test_compare_refuses_a_seed_that_is_none(capsys, seed):
+    assert cli.main(["compare", "relu", "--seed", seed]) == 2
+    assert "a whole number from 0 to 2**32 - 1" in capsys.readouterr().err
+
+
+def test_compare_names_the_reference(capsys):
+    assert cli.main(["compare", "relu", "--reference"]) == 0
+    printed = capsys.readouterr().out
+    assert "compared with JAX's relu" in printed
+    assert "compared with the registry's reference" in printed
+    assert "lambda" not in printed
+
+
+@pytest.mark.parametrize("columns", [40, 80, 150])
+def test_list_fits_the_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.main(["list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
 def test_a_network_has_no_other_reference(capsys):
     assert cli.main(["compare", "two_layer", "--reference"]) == 2
     assert "--reference is for rules" in capsys.readouterr().err
@@ -169,7 +194,9 @@ def test_a_network_has_no_other_reference(capsys):
         ("epoch = 3", "my.toml: epoch: unknown key; did you mean epochs?"),
         ("epochs = 'x'", "my.toml: epochs: expected int, got str"),
         ("epochs = ", "my.toml: not TOML"),
-        ("batch_size = 5000", "batch_size: 5000 is more than the 1347 training examples"),
+        ("batch_size = 5000", "my.toml: batch_size: 5000 is more than the 1347 training examples"),
+        ("network = 'mlp'", "my.toml: network: expected a table [network], got str"),
+        ("[network]\nname = 'cnn'\nchannels = [4, 4, 4, 4]", "my.toml: network.channels: "),
         ("[data]\ndir = 'my.toml'", "cannot prepare the data in my.toml"),
         ("runs = 'my.toml'", "cannot make the run folder my.toml"),
     ],
@@ -212,11 +239,34 @@ def test_train_refuses_a_bad_option(capsys, folder, override, words):
         (["--epochs", "0"], "command line: epochs: expected int >= 1"),
         (["--optimizer.learning-rate", "nan"], "command line: optimizer.learning_rate: expected float > 0.0"),
         (["--optimizer.momentum", "0.5"], "command line: optimizer.momentum: a setting of 'momentum' alone"),
+        (["--network.hidden", "1000000000000"], "command line: network.hidden[0]: expected int <= 65536"),
+        (["--name", "../../escape"], "command line: name: the head of a folder's name"),
+        (["--batch-size", "5000"], "command line: batch_size: 5000 is more"),
     ],
 )
 def test_train_refuses_a_bad_value(capsys, folder, override, words):
     assert cli.main(["train", config(folder), *override]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_setting_of_the_file_that_the_command_line_makes_wrong_is_the_files(capsys, folder):
+    path = config(folder, "[network]\nname = 'mlp'\nactivation = 'relu'")
+    assert cli.main(["train", path, "--network.name", "cnn"]) == 2
+    assert (
+        "my.toml: network.activation: a setting of 'mlp' alone, not of network.name = 'cnn'" in capsys.readouterr().err
+    )
+
+
+def test_gradients_that_disagree_are_wrong(capsys, folder, monkeypatch):
+    right = two_layer.loss_and_grads
+
+    def doubled(params, x, y):
+        loss, grads = right(params, x, y)
+        return loss, grads | {"b2": 2 * grads["b2"]}
+
+    monkeypatch.setattr(two_layer, "loss_and_grads", doubled)
+    assert cli.main(["train", config(folder), *FAST]) == 1
+    assert "WRONG: bounds 1e-06 in float32, 1e-14 in float64" in capsys.readouterr().out
 
 
 def test_train_help_lists_the_fields_with_the_files_values(capsys, folder):

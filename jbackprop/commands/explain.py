@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -58,12 +59,29 @@ def explain_network(case: NetworkCase) -> str:
     assert module is not None
     facts = {
         "formula": case.formula,
+        "shapes": shapes(module),
         "options": ", ".join(f"{name} = {value!r}" for name, value in options.items()),
         "source": case.source,
         "code": code_path(module),
         "derivation": derivation_path(module.__name__.rpartition(".")[2]),
     }
     return _page(case.name, module, facts, [module.forward, module.backward, module.loss_and_grads])
+
+
+def shapes(module: ModuleType) -> str:
+    """Returns what the module's docstring says behind "Shapes:", on one line; nothing where it does not."""
+    _, _, behind = inspect.cleandoc(module.__doc__ or "").partition("Shapes: ")
+    paragraph = re.split(r"\n\n|\nSource:", behind)[0]
+    return readable(" ".join(paragraph.split()))
+
+
+def readable(text: str) -> str:
+    """Returns the text of a docstring without the marks of its mathematics and code.
+
+    >>> readable("a batch of $B$ rows `x` of width $d_1$")
+    'a batch of B rows x of width d_1'
+    """
+    return re.sub(r"[$`]", "", text)
 
 
 def code_path(module: ModuleType) -> str:
@@ -82,7 +100,7 @@ def _root() -> Path:
 
 
 def _page(name: str, module: ModuleType, facts: dict[str, str], functions: list[Callable[..., Any]]) -> str:
-    title = (module.__doc__ or "").partition("\n")[0]
+    title = readable((module.__doc__ or "").partition("\n")[0])
     width = max(map(len, facts))
     lines = [f"{key:<{width}}  {value}" for key, value in facts.items() if value]
     code = [inspect.getsource(function).rstrip() for function in functions]

@@ -2,9 +2,13 @@
 
 import argparse
 import shutil
+import textwrap
 from collections.abc import Sequence
+from functools import partial
 
 from jbackprop.commands.table import table
+
+NARROW = 80
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -13,15 +17,39 @@ def main(arguments: Sequence[str]) -> int:
     from jbackprop.verify.cases import RULES
     from jbackprop.verify.network_cases import NETWORKS
 
-    free = max(shutil.get_terminal_size((150, 24)).columns, 80) - 24  # what the names and the gaps leave
+    width = shutil.get_terminal_size((150, 24)).columns
+    free = width - 24  # what the names and the gaps leave
     rules = [(rule.name, rule.formula, rule.residuals, rule.source) for rule in RULES]
     widths = (None, free * 55 // 100, free * 22 // 100, free * 22 // 100)
-    print(f"{len(RULES)} rules: the cotangents of the arguments, what is kept between the passes, the source\n")
-    print(table(("rule", "cotangents", "residuals", "source"), rules, widths))
+    shown = table if width >= NARROW else partial(stacked, width=width)
+    say = partial(_say, width=width)
+    say(f"{len(RULES)} rules: the cotangents of the arguments, what is kept between the passes, the source\n")
+    print(shown(("rule", "cotangents", "residuals", "source"), rules, widths))
     networks = [(network.name, network.formula, network.source) for network in NETWORKS]
-    print(f"\n{len(NETWORKS)} networks, each with an explicit backward pass\n")
-    print(table(("network", "formula", "source"), networks, (None, free * 70 // 100, free * 28 // 100)))
-    print(
+    say(f"\n{len(NETWORKS)} networks, each with an explicit backward pass\n")
+    print(shown(("network", "formula", "source"), networks, (None, free * 70 // 100, free * 28 // 100)))
+    say(
         "\n`jbackprop explain NAME` shows the code, `jbackprop compare NAME` compares it with automatic differentiation"
     )
     return 0
+
+
+def stacked(headers: Sequence[str], rows: Sequence[Sequence[str]], widths: object, width: int) -> str:
+    """Returns each row as its name and the other cells below it, for a terminal too narrow for a table.
+
+    >>> print(stacked(("rule", "formula"), [("relu", "dz = da 1[z > 0]")], None, width=12))
+    relu
+      dz = da
+      1[z > 0]
+    """
+    del headers, widths
+    lines = []
+    for name, *cells in rows:
+        lines.append(name)
+        for cell in cells:
+            lines += textwrap.wrap(cell, max(width, 12), initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _say(text: str, width: int) -> None:
+    print("\n".join(textwrap.fill(line, max(width, 12)) for line in text.split("\n")))

@@ -1,7 +1,8 @@
 """`jbackprop train CONFIG [--field value ...]`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ EXTRA = ("importlib_resources", "matplotlib", "msgspec", "optax", "rich", "sklea
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains and returns the exit code: 0, 1 (the loss diverged), 2 (misuse) or 130 (Ctrl-C)."""
+    """Trains. Returns the exit code: 0, 1 (the loss diverged or the gradients disagree), 2 (misuse), 130 (Ctrl-C)."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else MISUSE
@@ -37,18 +38,24 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(path: str, overrides: Sequence[str]) -> int:
-    from jbackprop.training.config import ConfigError, read
+    import msgspec
+
+    from jbackprop.training.config import ConfigError, from_builtins, read
 
     try:
-        config = _overridden(read(Path(path)), path, overrides)
+        in_file = read(Path(path))
+        named = msgspec.structs.replace(in_file, name=in_file.name or Path(path).stem)
+        chosen = _overridden(named, path, overrides)
+        origin = partial(_origin, path, msgspec.to_builtins(named), chosen)
+        config = from_builtins(chosen, origin)
     except ConfigError as error:
         return _misuse(error)
     # From here on a KeyboardInterrupt could be lost in one of JAX's garbage collection callbacks, which swallow it.
     with interruptible() as stop:
-        return _run(config, stop)
+        return _run(config, origin, stop)
 
 
-def _run(config: Any, stop: Stop) -> int:
+def _run(config: Any, origin: Callable[[str], str], stop: Stop) -> int:
     from rich.console import Console
 
     from jbackprop.training.config import ConfigError
@@ -60,27 +67,41 @@ def _run(config: Any, stop: Stop) -> int:
     console = Console()
     try:
         result = train(config, console, stop)
-    except (ConfigError, DataError, RunError) as error:
+    except ConfigError as error:
+        return _misuse(f"{origin(error.key)}: {error}")
+    except (DataError, RunError) as error:
         return _misuse(error)
     console.print(summary(result), soft_wrap=True, highlight=False, markup=False)
     if result.interrupted:
         return INTERRUPTED
-    return FAILED if result.ended else 0
+    wrong = result.ended or (result.gradients and not result.gradients.agree)
+    return FAILED if wrong else 0
 
 
-def _overridden(config: Any, path: str, overrides: Sequence[str]) -> Any:
-    """Returns the configuration with the command line's fields; tyro itself exits with 2 on what it cannot read."""
+def _overridden(named: Any, path: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the configuration, as dictionaries, with the command line's fields.
+
+    tyro itself exits with 2 on what it cannot read.
+    """
     import msgspec
     import tyro
 
-    from jbackprop.training.config import Config, from_builtins
+    from jbackprop.training.config import Config
 
-    named = msgspec.structs.replace(config, name=config.name or Path(path).stem)
     prog, description = f"jbackprop train {path}", "Trains a network; the defaults are those of the file."
     chosen = tyro.cli(Config, prog=prog, description=description, default=named, args=list(overrides))
-    return from_builtins(msgspec.to_builtins(chosen), "command line")
+    return msgspec.to_builtins(chosen)
 
 
-def _misuse(error: Exception) -> int:
+def _origin(path: str, in_file: dict[str, Any], chosen: dict[str, Any], key: str) -> str:
+    """Returns where the value of `key` is from: the file, unless the command line has changed it."""
+    before: Any = in_file
+    after: Any = chosen
+    for part in key.split("."):
+        before, after = (level.get(part) if isinstance(level, dict) else None for level in (before, after))
+    return path if before == after else "command line"
+
+
+def _misuse(error: Exception | str) -> int:
     print(f"jbackprop train: {error}", file=sys.stderr)
     return MISUSE

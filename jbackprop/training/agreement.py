@@ -18,11 +18,13 @@ def loss_curves(
     `known` is the trainer of `config.gradient`, which then need not be compiled again.
     """
     curves = {}
+    init = known.init if known else None
     for name in NAMES:
         if stop():
             break
         trainer = known if known and name == config.gradient else trainers.build(config, dataset, name)
-        state, key = trainer.init(config.seed)
+        init = init or trainer.init  # the same weights for all, compiled once
+        state, key = init(config.seed)
         losses = []
         for epoch in range(1, epochs + 1):
             state, epoch_losses = trainer.epoch(state, key, epoch, stop)

@@ -3,6 +3,8 @@
 import difflib
 import json
 import re
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -11,13 +13,22 @@ from msgspec import Meta, Struct
 
 Gradient = Literal["explicit", "rules", "automatic"]
 Loop = Literal["auto", "scan", "steps"]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=10**9)]
+Width = Annotated[int, Meta(ge=1, le=2**16)]
 Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used. The message names the file (or the command line) and the key."""
+    """A configuration that cannot be used. The message names the file (or the command line) and the key.
+
+    `key` is the key alone, for example `network.hidden`; the part of the program that knows only the values raises it
+    with a message that begins with the key, and who knows where the values are from puts that in front.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,13 +39,13 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     name: Literal["two_layer", "mlp", "cnn"] = "two_layer"
     """Module of jbackprop.networks."""
-    hidden: tuple[Count, ...] = (64,)
+    hidden: tuple[Width, ...] = (64,)
     """Widths of the hidden dense layers: exactly one for two_layer."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus"] | None = None
     """mlp: activation of the hidden layers."""
-    channels: tuple[Count, ...] | None = None
+    channels: tuple[Width, ...] | None = None
     """cnn: output channels of each convolution."""
-    kernel: Count | None = None
+    kernel: Width | None = None
     """cnn: side of the convolution kernels."""
     pool: Literal["max", "avg"] | None = None
     """cnn: pooling after each convolution."""
@@ -117,17 +128,29 @@ def read(path: Path) -> Config:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    return from_builtins(content, str(path))
+    return from_builtins(content, lambda key: str(path))
 
 
-def from_builtins(content: Any, origin: str) -> Config:
-    """Returns the configuration that nested dictionaries describe; `origin` stands at the head of every error."""
+def from_builtins(content: Any, origin: Callable[[str], str]) -> Config:
+    """Returns the configuration that nested dictionaries describe.
+
+    Raises `ConfigError`, whose message begins with `origin(key)`: the name of the file, or "command line".
+    """
     try:
-        config = msgspec.convert(content, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{origin}: {_in_words(str(error), content)}") from error
-    _check_settings(config, origin)
+        config = _converted(content)
+        _check_settings(config)
+        _check_text(config)
+    except ConfigError as error:
+        raise ConfigError(f"{origin(error.key)}: {error}", error.key) from error
     return config
+
+
+def _converted(content: Any) -> Config:
+    try:
+        return msgspec.convert(content, Config)
+    except msgspec.ValidationError as error:
+        words = _in_words(str(error))
+        raise ConfigError(words, re.split(r"[:\[]", words)[0]) from error
 
 
 def to_toml(config: Config) -> str:
@@ -155,21 +178,34 @@ def to_toml(config: Config) -> str:
 
 
 def _lines(part: dict[str, Any]) -> list[str]:
-    # JSON's strings, numbers and lists are TOML's too
-    return [f"{key} = {json.dumps(value)}" for key, value in part.items() if value is not None]
+    # JSON's strings, numbers and lists are TOML's too, but for the surrogate pairs of ensure_ascii
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in part.items() if value is not None]
 
 
-def _check_settings(config: Config, origin: str) -> None:
+def _check_settings(config: Config) -> None:
     for section, owner, key in SETTINGS_OF_ONE:
         part = getattr(config, section)
         if part.name != owner and getattr(part, key) is not None:
-            raise ConfigError(f"{origin}: {section}.{key}: a setting of {owner!r} alone, not of {part.name!r}")
+            name = f"{section}.{key}"
+            raise ConfigError(f"{name}: a setting of {owner!r} alone, not of {section}.name = {part.name!r}", name)
     network = config.network
     if network.name == "two_layer" and len(network.hidden) != 1:
-        raise ConfigError(f"{origin}: network.hidden: two_layer has one hidden layer, got {list(network.hidden)}")
+        widths = list(network.hidden)
+        raise ConfigError(f"network.hidden: two_layer has one hidden layer, got {widths}", "network.hidden")
 
 
-def _in_words(message: str, content: Any) -> str:
+def _check_text(config: Config) -> None:
+    texts = {"name": config.name, "runs": config.runs, "data.dir": config.data.dir}
+    for key, text in texts.items():
+        if text is None:
+            continue
+        if unwritable := next((c for c in text if unicodedata.category(c) in ("Cc", "Cs")), None):
+            raise ConfigError(f"{key}: control character {unwritable!r} in {text!r}", key)
+    if config.name is not None and (not config.name or set("/\\") & set(config.name)):
+        raise ConfigError(f"name: the head of a folder's name, without / and \\, got {config.name!r}", "name")
+
+
+def _in_words(message: str) -> str:
     """msgspec's message with the key first: `epochs: expected int, got str`."""
     message, _, location = message.replace("`", "").partition(" - at ")
     section = location.removeprefix("$").lstrip(".")
@@ -179,6 +215,7 @@ def _in_words(message: str, content: Any) -> str:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{section + '.' if section else ''}{key}: unknown key; {hint}"
+    message = message.replace("xpected object", f"xpected a table [{section}]")
     if message.startswith("Invalid enum value"):
         field = _field_type(section)
         message += f"; known values: {', '.join(field)}" if field else ""

@@ -57,12 +57,25 @@ def load_digits(folder: Path) -> Dataset:
     from jbackprop.training.digits import CLASSES, Digits
 
     try:
-        builder = Digits(data_dir=str(folder), file_format=tfds.core.FileFormat.ARRAY_RECORD)
+        builder = _builder(Digits, folder, tfds.core.FileFormat.ARRAY_RECORD)
         prepare(builder)
     except OSError as error:
         raise DataError(f"digits: cannot prepare the data in {folder}: {error}. Another folder: --data.dir") from error
     train, test = read(builder, "train"), read(builder, "test")
     return Dataset(train, test, classes=CLASSES, white=16.0)
+
+
+def _builder(kind: Any, folder: Path, file_format: Any) -> Any:
+    """Returns the builder, which reads what is prepared already. Raises `DataError` where that is damaged."""
+    try:
+        return kind(data_dir=str(folder), file_format=file_format)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's ParseError and others, by what is wrong with the file
+        raise DataError(
+            f"{kind.name}: {folder / kind.name / str(kind.VERSION)} is damaged ({INFO}: {type(error).__name__}). "
+            f"Remove it and run again"
+        ) from error
 
 
 def prepare(builder: Any) -> None:

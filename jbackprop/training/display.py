@@ -6,12 +6,13 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from jbackprop.training.loop import Metrics
 
 PLAIN_LINES = 10
 PLAIN_SECONDS = 10.0
-
+NARROWEST_BAR = 7  # with the gaps between the columns
 
 Show = Callable[[Metrics], None]
 
@@ -28,11 +29,12 @@ def display(console: Console, epochs: int) -> Iterator[Show]:
 
 @contextmanager
 def _live(console: Console, epochs: int) -> Iterator[Show]:
+    free = console.width - len("epoch / 0:00:00 left") - 2 * len(str(epochs)) - NARROWEST_BAR
     columns = (
         TextColumn("epoch"),
         MofNCompleteColumn(),
         BarColumn(bar_width=None),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
     )
@@ -40,7 +42,7 @@ def _live(console: Console, epochs: int) -> Iterator[Show]:
         task = progress.add_task("training", total=epochs, figures="first epoch")
 
         def show(metrics: Metrics) -> None:
-            progress.update(task, completed=metrics.epoch, figures=_figures(metrics))
+            progress.update(task, completed=metrics.epoch, figures=_fitting(metrics, free))
 
         yield show
 
@@ -68,3 +70,11 @@ def _figures(metrics: Metrics) -> str:
         f"loss {metrics.loss:.4f}  test accuracy {metrics.test_accuracy:.2%}  "
         f"{metrics.samples_per_second:,.0f} samples/s"
     )
+
+
+def _fitting(metrics: Metrics, width: int) -> str:
+    """Returns the fullest figures that fit: a terminal that is too narrow would lose the epoch and the time left."""
+    loss, accuracy = f"loss {metrics.loss:.4f}", f"test {metrics.test_accuracy:.2%}"
+    speed = f"{metrics.samples_per_second:,.0f}/s"
+    shorter = (f"{loss}  {accuracy}  {speed}", f"{loss}  {accuracy}", loss, "")
+    return next(figures for figures in (_figures(metrics), *shorter) if len(figures) <= max(width, 0))

@@ -1,11 +1,13 @@
 """Loss and accuracy over every example of a split, each counted once."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jbackprop.layers.softmax import softmax
 from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy_fwd
 from jbackprop.training.data import Split
 from jbackprop.training.model import Model
@@ -19,6 +21,13 @@ class Evaluation(NamedTuple):
     loss: float
     accuracy: float
     examples: int
+
+
+def probabilities(model: Model, params: Any, images: jax.Array) -> np.ndarray:
+    """Returns the network's probability of each class `(n, classes)` for uint8 images `(n, h, w, c)`."""
+    return np.asarray(
+        jax.jit(lambda params, images: softmax(model.logits(params, model.prepare(images))))(params, images)
+    )
 
 
 def make_evaluate(model: Model, batch: int = BATCH) -> Callable[..., Evaluation]:
@@ -37,7 +46,7 @@ def make_evaluate(model: Model, batch: int = BATCH) -> Callable[..., Evaluation]
 
     def evaluate(params, split: Split) -> Evaluation:
         examples = split.labels.size
-        parts = [sums(params, split, jnp.int32(start)) for start in range(0, examples, batch)]
+        parts = [sums(params, split, np.int32(start)) for start in range(0, examples, batch)]
         loss = sum(float(part[0]) for part in parts)
         right = sum(int(part[1]) for part in parts)
         return Evaluation(loss / examples, right / examples, examples)

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jbackprop.networks import cnn, mlp, two_layer
 from jbackprop.networks.cnn_sizes import Block
 from jbackprop.training.config import ConfigError, Network
 from jbackprop.training.data import Dataset
+
+Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
 
 
 class Model(NamedTuple):
@@ -22,7 +25,7 @@ class Model(NamedTuple):
     """
 
     init: Callable[[jax.Array], Any]
-    prepare: Callable[[jax.Array], jax.Array]
+    prepare: Callable[[Any], Any]
     logits: Callable[[Any, jax.Array], jax.Array]
     loss: Callable[[Any, jax.Array, jax.Array], jax.Array]
     loss_and_grads: Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
@@ -58,10 +61,10 @@ def cnn_sizes(config: Network, image: tuple[int, int, int], classes: int) -> cnn
     try:
         return cnn.Sizes(image, blocks, (*config.hidden, classes), config.pool or "max")
     except ValueError as error:
-        raise ConfigError(f"network.channels: {error}") from error
+        raise ConfigError(f"network.channels: {error}", "network.channels") from error
 
 
-def scaled(images: jax.Array, white: float, flat: bool) -> jax.Array:
+def scaled(images: Pixels, white: float, flat: bool) -> Pixels:
     """Returns uint8 images `(n, h, w, c)` as float32 from 0 to 1, flattened to `(n, h w c)` for dense networks."""
     x = images.astype(jnp.float32) / white
     return x.reshape(len(x), -1) if flat else x

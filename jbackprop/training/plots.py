@@ -28,12 +28,15 @@ def curves(rows: Sequence[Metrics]) -> Figure:
     right.plot(epochs, [row.test_accuracy for row in rows], color=ORANGE, marker=marker, label="test")
     last = rows[-1].test_accuracy
     right.set(ylabel="accuracy", title=f"Accuracy (test split at the end: {last:.2%})")
-    lowest = min(row.test_accuracy for row in rows)
-    right.set_ylim(max(lowest - 0.01, last - 0.12), 1.003)  # the first epochs would flatten the rest
+    lowest = min(min(row.train_accuracy, row.test_accuracy) for row in rows)
+    # the first epochs would flatten the rest, unless there is nothing else
+    right.set_ylim(lowest - 0.01 if len(rows) == 1 else max(lowest - 0.01, last - 0.12), 1.003)
+    if not all(np.isfinite([row.loss, row.test_loss]).all() for row in rows):
+        left.text(0.5, 0.5, "loss not finite", ha="center", color=RED, transform=left.transAxes)
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", xlim=(0.5, len(rows) + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _clean(axes)
         axes.legend(frameon=False)
     return figure

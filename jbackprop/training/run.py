@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -39,13 +40,14 @@ def new_folder(parent: Path, name: str) -> Path:
 
 def save_config(folder: Path, config: Config) -> None:
     """Writes `config.toml`, which trains the same again."""
-    write(folder / "config.toml", lambda path: path.write_text(to_toml(config)))
+    write(folder / "config.toml", lambda path: path.write_text(to_toml(config), encoding="utf-8"))
 
 
 def append_metrics(folder: Path, metrics: Metrics) -> None:
-    """Adds one line to `metrics.jsonl`."""
+    """Adds one line to `metrics.jsonl`. JSON has no NaN and no infinity: these are null."""
+    row = {key: value if math.isfinite(value) else None for key, value in metrics._asdict().items()}
     with open(folder / "metrics.jsonl", "a") as file:
-        file.write(json.dumps(metrics._asdict()) + "\n")
+        file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
 def save_params(folder: Path, params: Any) -> None:

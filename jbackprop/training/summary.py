@@ -25,7 +25,10 @@ def summary(result: Result) -> str:
             f"training accuracy {last.train_accuracy:.2%}; {len(result.metrics)} epochs, {seconds:.1f} s of steps"
         )
     if result.gradients is not None:
-        parts.append(f"\nthe three gradients of the trained network on one batch:\n\n{result.gradients}")
+        parts.append(
+            "\nthe three gradients of the trained network on one batch: "
+            f"max|d| / max|g| against the automatic gradient g\n\n{result.gradients}\n\n{result.gradients.verdict}"
+        )
     files = [name for name in FILES if (result.folder / name).exists()]
     parts.append(f"\n{result.folder}/")
     width = max(map(len, files))

@@ -13,10 +13,13 @@ from jbackprop.training import trainer as trainers
 from jbackprop.training.config import Config
 from jbackprop.training.data import Dataset
 from jbackprop.training.display import display
+from jbackprop.training.evaluate import probabilities
 from jbackprop.training.interrupt import Stop, never
 from jbackprop.training.loop import Metrics, TrainingError, fit
 from jbackprop.training.trainer import Trainer
 from jbackprop.verify.gradients import GradientComparison, compare_gradients
+
+AGREEMENT = "gradient_agreement.png"
 
 
 class Result(NamedTuple):
@@ -51,7 +54,10 @@ def train(config: Config, console: Console, stop: Stop = never) -> Result:
     gradients = None if ended or stop() else _compare(config, dataset, trainer, params)
     if gradients and config.agreement_epochs and not stop():
         _plot_agreement(folder, config, dataset, trainer, gradients, stop)
-    return Result(folder, metrics, params, dataset.test.labels.size, gradients, ended, stop())
+    interrupted = stop()
+    if interrupted and not ended:
+        ended = _stopped_late(folder, config, gradients)
+    return Result(folder, metrics, params, dataset.test.labels.size, gradients, ended, interrupted)
 
 
 def _go_on(stop: Stop) -> None:
@@ -93,19 +99,25 @@ def _fit(
     return metrics, params, None
 
 
+def _stopped_late(folder: Path, config: Config, gradients: GradientComparison | None) -> str:
+    missing = [] if gradients else ["the comparison of the three gradients"]
+    if config.agreement_epochs and not (folder / AGREEMENT).exists():
+        missing.append(AGREEMENT)
+    return f"stopped by Ctrl-C after the last epoch: {' and '.join(missing) or 'nothing'} missing"
+
+
 def _plot_run(folder: Path, trainer: Trainer, dataset: Dataset, metrics: list[Metrics], params: Any) -> None:
     if metrics:
         _save(folder, "curves.png", plots.curves(metrics))
-    logits = trainer.model.logits(params, trainer.model.prepare(dataset.test.images))
-    probs = np.asarray(jax.nn.softmax(logits))
+    probs = probabilities(trainer.model, params, dataset.test.images)
     images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     _save(folder, "predictions.png", plots.predictions(images, labels, probs))
     _save(folder, "first_layer.png", plots.first_layer(np.asarray(trainer.model.first_layer(params)), images.shape[1:]))
 
 
 def _compare(config: Config, dataset: Dataset, trainer: Trainer, params: Any) -> GradientComparison:
-    x = trainer.model.prepare(dataset.train.images[: config.batch_size])
-    y = dataset.train.labels[: config.batch_size]
+    images, labels = map(np.asarray, dataset.train)  # NumPy's slices compile nothing
+    x, y = trainer.model.prepare(images[: config.batch_size]), labels[: config.batch_size]
     return compare_gradients(trainer.model.loss, trainer.model.loss_and_grads, params, x, y)
 
 
@@ -119,7 +131,7 @@ def _plot_agreement(
         "explicit": {row.path: row.explicit_error for row in gradients.rows},
         "rules": {row.path: row.rules_error for row in gradients.rows},
     }
-    _save(folder, "gradient_agreement.png", plots.gradient_agreement(losses, leaves))
+    _save(folder, AGREEMENT, plots.gradient_agreement(losses, leaves))
 
 
 def _save(folder: Path, name: str, figure: Figure) -> None:

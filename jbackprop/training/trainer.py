@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.training import model as models
@@ -19,6 +19,11 @@ from jbackprop.training.interrupt import Stop
 from jbackprop.training.model import Model
 from jbackprop.training.state import State
 from jbackprop.training.step import Step, make_step, scan_epoch, shuffled_batches
+
+# for what is called once or does little: LLVM's optimisation would take longer than it saves
+BARELY_OPTIMISED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+
+MOST_PARAMETERS = 2**27  # half a gigabyte in float32; a step needs three times that
 
 Epoch = Callable[[State, jax.Array, int, Stop], tuple[State, np.ndarray]]
 
@@ -43,27 +48,41 @@ class Trainer(NamedTuple):
 def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) -> Trainer:
     """Returns the run's functions with the epoch compiled; `gradient` takes the place of the configuration's.
 
-    Raises `ConfigError` where a batch is larger than the training split.
+    Raises `ConfigError` where a batch is larger than the training split, or the network than `MOST_PARAMETERS`.
     """
     gradient = gradient or config.gradient
     examples = dataset.train.labels.size
     if config.batch_size > examples:
-        raise ConfigError(f"batch_size: {config.batch_size} is more than the {examples} training examples")
+        raise ConfigError(
+            f"batch_size: {config.batch_size} is more than the {examples} training examples", "batch_size"
+        )
     model = models.build(config.network, dataset)
     tx = optimizer.build(config.optimizer)
 
-    def init(seed: int) -> tuple[State, jax.Array]:
+    @partial(jax.jit, compiler_options=BARELY_OPTIMISED)
+    def start(seed: jax.Array) -> tuple[State, jax.Array]:
         weights_key, shuffle_key = jax.random.split(jax.random.key(seed))
         return states.init(model, tx, weights_key), shuffle_key
 
+    def init(seed: int) -> tuple[State, jax.Array]:
+        return start(np.uint32(seed))  # as a Python integer, seeds from 2**31 on would overflow
+
     loop = choose_loop(config, gradient)
-    start = time.perf_counter()
+    shapes, _ = jax.eval_shape(start, np.uint32(0))
+    _check_size(shapes.params)
+    began = time.perf_counter()
     compiled = _scanned if loop == "scan" else _stepped
     step = make_step(loss_and_grads(gradient, model), tx, model.prepare)
-    epoch = compiled(step, dataset, config.batch_size, *init(config.seed))
-    seconds = time.perf_counter() - start
+    epoch = compiled(step, dataset, config.batch_size, shapes)
+    seconds = time.perf_counter() - began
     steps = examples // config.batch_size
     return Trainer(model, init, epoch, make_evaluate(model), config.batch_size, steps, loop, seconds)
+
+
+def _check_size(params: Any) -> None:
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    if count > MOST_PARAMETERS:
+        raise ConfigError(f"network: {count:,} parameters are more than {MOST_PARAMETERS:,}", "network")
 
 
 def choose_loop(config: Config, gradient: Gradient) -> str:
@@ -78,40 +97,40 @@ def choose_loop(config: Config, gradient: Gradient) -> str:
 
 
 # one compilation for all trainers of a process, and not one more inside each epoch
-shuffle = jax.jit(shuffled_batches, static_argnames=("examples", "batch_size"))
+shuffle = jax.jit(shuffled_batches, static_argnames=("examples", "batch_size"), compiler_options=BARELY_OPTIMISED)
 
 
-def _scanned(step: Step, dataset: Dataset, batch_size: int, state: State, key: jax.Array) -> Epoch:
+def _scanned(step: Step, dataset: Dataset, batch_size: int, start: Any) -> Epoch:
     def whole(state: State, split: Split, batches: jax.Array) -> tuple[State, jax.Array]:
         return scan_epoch(step, state, split, batches)
 
     split, examples = dataset.train, dataset.train.labels.size
-    batches = shuffle(key, jnp.int32(0), examples, batch_size)
-    compiled = jax.jit(whole, donate_argnums=0).lower(state, split, batches).compile()
+    batches = shuffle(jax.random.key(0), np.int32(0), examples, batch_size)
+    compiled = jax.jit(whole, donate_argnums=0).lower(start, split, batches).compile()
 
     def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray]:
         del stop  # one call is the whole epoch
-        state, losses = compiled(state, split, shuffle(key, jnp.int32(epoch), examples, batch_size))
+        state, losses = compiled(state, split, shuffle(key, np.int32(epoch), examples, batch_size))
         return state, np.asarray(losses)
 
     return run
 
 
-def _stepped(step: Step, dataset: Dataset, batch_size: int, state: State, key: jax.Array) -> Epoch:
+def _stepped(step: Step, dataset: Dataset, batch_size: int, start: Any) -> Epoch:
     def one(state: State, split: Split, batches: jax.Array, i: jax.Array) -> tuple[State, jax.Array]:
         return step(state, split, batches[i])
 
     split, examples = dataset.train, dataset.train.labels.size
-    batches = shuffle(key, jnp.int32(0), examples, batch_size)
-    compiled = jax.jit(one, donate_argnums=0).lower(state, split, batches, jnp.int32(0)).compile()
+    batches = shuffle(jax.random.key(0), np.int32(0), examples, batch_size)
+    compiled = jax.jit(one, donate_argnums=0).lower(start, split, batches, np.int32(0)).compile()
 
     def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray]:
-        batches = shuffle(key, jnp.int32(epoch), examples, batch_size)
+        batches = shuffle(key, np.int32(epoch), examples, batch_size)
         losses = []
         for i in range(len(batches)):
             if stop():
                 break
-            state, loss = compiled(state, split, batches, jnp.int32(i))
+            state, loss = compiled(state, split, batches, np.int32(i))
             losses.append(loss)
         return state, np.asarray(jax.device_get(losses), np.float32)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,8 @@ from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.report import figure, table
 
 FLOAT32_BOUND, FLOAT64_BOUND = 1e-6, 1e-14  # of max|g|, for every parameter of every network of the project
+# each program runs once: LLVM's optimisation would take longer than it saves
+BARELY_OPTIMISED: Any = {"xla_backend_optimization_level": 0}
 ERRORS = ("explicit_error", "rules_error", "explicit_error_float64", "rules_error_float64")
 
 
@@ -106,9 +109,11 @@ def _errors(
     batch: tuple[Any, ...],
 ) -> list[tuple[float, float]]:
     """Returns the errors of the explicit gradient and of the one by rules for each leaf."""
-    explicit = jax.jit(lambda *args: loss_and_grads(*args)[1])(params, *batch)
-    rules = jax.jit(jax.grad(loss))(params, *batch)
-    oracle = jax.jit(jax.grad(automatic(loss)))(params, *batch)
+    # three programs: in one, XLA would compute what is written alike only once
+    compiled = partial(jax.jit, compiler_options=BARELY_OPTIMISED)
+    explicit = compiled(lambda *args: loss_and_grads(*args)[1])(params, *batch)
+    rules = compiled(jax.grad(loss))(params, *batch)
+    oracle = compiled(jax.grad(automatic(loss)))(params, *batch)
     _require_same_type(params, explicit)
     errors = []
     for leaves in zip(*map(jax.tree.leaves, (explicit, rules, oracle)), strict=True):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jbackprop.training import config
+from jbackprop.training import config, run
 from jbackprop.training.config import Config, ConfigError, Network, Optimizer
 
 REFUSED = {
@@ -18,18 +18,24 @@ REFUSED = {
     "seed = -1": "seed: expected int >= 0",
     "gradient = 'manual'": "gradient: invalid enum value 'manual'; known values: automatic, explicit, rules",
     "loop = 'while'": "loop: invalid enum value 'while'; known values: auto, scan, steps",
-    "optimizer = 'sgd'": "optimizer: expected object, got str",
+    "optimizer = 'sgd'": "optimizer: expected a table [optimizer], got str",
     "[optimizer]\nname = 'lion'": "optimizer.name: invalid enum value 'lion'; known values: adam, momentum, sgd",
     "[optimizer]\nlearning_rate = 'a'": "optimizer.learning_rate: expected float, got str",
     "[optimizer]\nlearning_rate = -0.1": "optimizer.learning_rate: expected float > 0.0",
     "[optimizer]\nlearning_rate = nan": "optimizer.learning_rate: expected float > 0.0",
     "[optimizer]\nlearning_rate = inf": "optimizer.learning_rate: expected float <= 1000000.0",
-    "[optimizer]\nmomentum = 0.5": "optimizer.momentum: a setting of 'momentum' alone, not of 'sgd'",
+    "[optimizer]\nmomentum = 0.5": "optimizer.momentum: a setting of 'momentum' alone, not of optimizer.name = 'sgd'",
     "[network]\nhidden = [8, 'a']": "network.hidden[1]: expected int, got str",
     "[network]\nhidden = [0]": "network.hidden[0]: expected int >= 1",
     "[network]\nhidden = [8, 8]": "network.hidden: two_layer has one hidden layer, got [8, 8]",
-    "[network]\npool = 'max'": "network.pool: a setting of 'cnn' alone, not of 'two_layer'",
+    "[network]\npool = 'max'": "network.pool: a setting of 'cnn' alone, not of network.name = 'two_layer'",
     "[network]\nactivation = 'swish'": "network.activation: invalid enum value 'swish'; known values: gelu, leaky_relu",
+    "[network]\nhidden = [1000000000000]": "network.hidden[0]: expected int <= 65536",
+    "name = '../../escape'": "name: the head of a folder's name, without / and \\, got '../../escape'",
+    "name = ''": "name: the head of a folder's name",
+    'name = "a\\nb"': "name: control character '\\n' in 'a\\nb'",
+    'runs = "a\\u0000"': "runs: control character '\\x00' in 'a\\x00'",
+    '[data]\ndir = "a\\u0000"': "data.dir: control character '\\x00' in 'a\\x00'",
     "[data]\nname = 'mnist'": "data.name: invalid enum value 'mnist'",
     "epochs = ": "not TOML",
 }
@@ -64,10 +70,9 @@ def test_keys_that_are_not_given_keep_their_defaults(tmp_path):
 
 def test_the_written_configuration_reads_back_the_same(tmp_path):
     network = Network(name="cnn", hidden=(), channels=(8, 16), pool="avg")
-    written = Config(network=network, optimizer=Optimizer(name="momentum", momentum=0.5), name='quo"ted \\ näme')
-    path = tmp_path / "config.toml"
-    path.write_text(config.to_toml(written))
-    assert config.read(path) == written
+    written = Config(network=network, optimizer=Optimizer(name="momentum", momentum=0.5), runs='r😀"\\ näme')
+    run.save_config(tmp_path, written)
+    assert config.read(tmp_path / "config.toml") == written
 
 
 def test_a_configuration_cannot_be_changed():

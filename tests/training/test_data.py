@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         data.load(Data(dir=str(tmp_path / "file")))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "missing", "no info"])
+@pytest.mark.parametrize("damage", ["truncated", "missing", "no info", "half an info", "an empty info"])
 def test_a_damaged_folder_is_named(data_folder, tmp_path, damage):
     shutil.copytree(data_folder, tmp_path, dirs_exist_ok=True)
     prepared = tmp_path / "digits" / "1.0.0"
@@ -102,6 +102,10 @@ def test_a_damaged_folder_is_named(data_folder, tmp_path, damage):
             records_file.unlink()
         case "no info":
             (prepared / data.INFO).unlink()
+        case "half an info":
+            (prepared / data.INFO).write_text("{")
+        case "an empty info":
+            (prepared / data.INFO).write_text("")
     with pytest.raises(data.DataError, match=r"digits.1\.0\.0.*[Rr]emove"):
         data.load_digits(tmp_path)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import signal
 import threading
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from jbackprop.training import config as configs
-from jbackprop.training import run
+from jbackprop.training import plots, run
 from jbackprop.training import train as trains
 from jbackprop.training.config import Config, Data, Network, Optimizer
 from jbackprop.training.display import display
@@ -112,12 +113,45 @@ def test_on_a_terminal_one_line_is_drawn_again():
         assert words in printed
 
 
+@pytest.mark.parametrize(("width", "kept"), [(80, "1,079,840/s"), (60, "97.56%"), (48, "loss 0.0083"), (40, "left")])
+def test_a_narrow_terminal_keeps_the_epoch_and_the_time_left(width, kept):
+    drawn = io.StringIO()
+    with display(Console(file=drawn, width=width, force_terminal=True), 1000) as show:
+        show(ROW._replace(epoch=1000, loss=0.0083, test_accuracy=0.9756, samples_per_second=1079840.0))
+    (line, *_) = [line for line in re.split(r"\r|\n", drawn.getvalue()) if "1000/1000" in line]
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line)
+    assert re.search(r"epoch 1000/1000 .*\d:\d\d left", text)
+    assert kept in text
+    assert "…" not in text
+
+
+def test_a_loss_that_is_not_finite_is_null(tmp_path):
+    run.append_metrics(tmp_path, ROW._replace(loss=float("nan"), test_loss=float("inf")))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
+    assert row == ROW._replace(loss=None, test_loss=None)._asdict()
+
+
+def test_the_curves_of_one_epoch_are_inside_their_axes():
+    loss, accuracy = plots.curves([ROW._replace(train_accuracy=0.4, loss=float("nan"))]).axes
+    low, high = accuracy.get_ylim()
+    assert low < 0.4 < 0.85 < high
+    assert accuracy.get_xlim() == (0.5, 1.5)
+    assert [tick for tick in accuracy.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+    assert [text.get_text() for text in loss.texts] == ["loss not finite"]
+    assert not plots.curves([ROW]).axes[0].texts
+
+
 def test_the_summary_says_accuracy_gradients_and_files(trained):
     result, _, _ = trained
     text = summary(result)
     right = round(result.metrics[-1].test_accuracy * 450)
     assert f"test accuracy {result.metrics[-1].test_accuracy:.2%} ({right} of 450 right)" in text
-    assert "explicit" in text
+    assert "max|d| / max|g| against the automatic gradient" in text
+    assert "agree: bounds 1e-06 in float32, 1e-14 in float64" in text
     assert "w1" in text
     assert all(name in text for name in FILES)
 
@@ -142,6 +176,25 @@ def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
     assert written == (expected | {"metrics.jsonl", "curves.png"} if after else expected)
     assert str(result.ended) in summary(result)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
+
+
+@pytest.mark.parametrize(
+    ("during", "missing"), [("_plot_run", "the comparison"), ("_compare", "gradient_agreement.png")]
+)
+def test_a_stop_after_the_last_epoch_says_what_is_missing(trained, monkeypatch, during, missing):
+    _, config, _ = trained
+    begun, step = threading.Event(), getattr(trains, during)
+
+    def announced(*arguments):
+        begun.set()
+        return step(*arguments)
+
+    monkeypatch.setattr(trains, during, announced)
+    result = trains.train(config, Console(file=io.StringIO()), stop=begun.is_set)
+    assert result.interrupted
+    assert f"stopped by Ctrl-C after the last epoch: {missing}" in summary(result)
+    assert "gradient_agreement.png missing" in summary(result)
+    assert (result.folder / "params.npz").exists()
 
 
 def test_a_stop_before_training_leaves_no_folder(trained, tmp_path):

@@ -124,6 +124,17 @@ def test_a_batch_larger_than_the_training_split_is_refused(small):
         trainer.build(Config(batch_size=1000), small)
 
 
+def test_a_network_that_fills_the_memory_is_refused(small):
+    network = Network(name="mlp", hidden=(60000, 60000))
+    with pytest.raises(ConfigError, match=r"network: 3,60\d,\d+,\d+ parameters are more than 134,217,728"):
+        trainer.build(Config(network=network), small)
+
+
+def test_the_largest_seed_is_a_seed(small):
+    state, _ = trainer.build(configured("two_layer"), small).init(2**32 - 1)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
 def test_more_pooling_than_the_image_allows_is_refused(small):
     network = Network(name="cnn", channels=(4, 4, 4, 4))
     with pytest.raises(ConfigError, match=r"network\.channels: .*nothing is left"):
