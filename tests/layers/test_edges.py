@@ -218,3 +218,52 @@ def test_value_and_derivative_of_two_byte_numbers_carry_one_rounding(name, dtype
     half_a_step = 0.505 * float(jnp.finfo(dtype).eps)
     np.testing.assert_allclose(np.asarray(found, np.float64), exact, rtol=half_a_step)
     np.testing.assert_allclose(np.asarray(dz, np.float64), exact_dz, rtol=half_a_step)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_labels_of_a_small_dtype_choose_among_more_classes_than_it_counts(dtype):
+    logits = jnp.asarray(np.random.default_rng(0).standard_normal((3, 300)), jnp.float32)
+    value_and_gradient = jax.value_and_grad(jbackprop.softmax_cross_entropy)
+    found, expected = (value_and_gradient(logits, jnp.asarray([1, 100, 44], t)) for t in (dtype, "int32"))
+    assert np.isfinite(found[0])
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_label_too_large_for_four_bytes_is_out_of_range():
+    with jax.enable_x64(True):
+        labels = jnp.asarray([2**32, 0], jnp.int64)
+        assert np.isnan(jbackprop.softmax_cross_entropy(jnp.zeros((2, 3)), labels, "none")).tolist() == [True, False]
+
+
+def test_probabilities_with_two_leading_axes_are_those_of_the_rows():
+    rng = np.random.default_rng(0)
+    logits, labels = (jnp.asarray(rng.standard_normal((2, 3, 4)), jnp.float32) for _ in range(2))
+    found, vjp = jax.vjp(lambda z, y: jbackprop.softmax_cross_entropy(z, y, "none"), logits, labels)
+    rows, rows_vjp = jax.vjp(
+        lambda z, y: jbackprop.softmax_cross_entropy(z, y, "none"), logits.reshape(6, 4), labels.reshape(6, 4)
+    )
+    np.testing.assert_allclose(found.ravel(), rows, rtol=1e-6)
+    for a, b in zip(vjp(jnp.ones_like(found)), rows_vjp(jnp.ones_like(rows)), strict=True):
+        np.testing.assert_allclose(a.reshape(6, 4), b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_masked_class_with_some_probability_costs_infinitely_much():
+    logits, labels = jnp.array([[0.0, -jnp.inf]]), jnp.array([[0.5, 0.5]])
+    assert float(jbackprop.softmax_cross_entropy(logits, labels)) == np.inf
+
+
+def test_the_value_itself_has_the_cotangent_of_the_labels_where_they_are_zero():
+    """Differentiating the primal code: 0 log 0 = 0 must not cut off dy = -log p where y = 0 and p > 0."""
+    logits, labels = jnp.array([[0.5, -1.0, 2.0]]), jnp.array([[0.0, 1.0, 0.0]])
+    by_rule, of_primal = (
+        jax.grad(f, 1)(logits, labels)
+        for f in (jbackprop.softmax_cross_entropy, jbackprop.automatic(jbackprop.softmax_cross_entropy))
+    )
+    np.testing.assert_allclose(of_primal, by_rule, rtol=1e-6)
+    np.testing.assert_allclose(of_primal, -jax.nn.log_softmax(logits), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_the_mean_over_rows_of_which_an_inner_axis_is_empty_is_refused():
+    with pytest.raises(ValueError, match=r"the mean of an empty batch \(shape \(2, 0\), N = 0\)"):
+        jbackprop.softmax_cross_entropy(jnp.zeros((2, 0, 3)), jnp.zeros((2, 0), jnp.int32))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jbackprop.networks import cnn
+from jbackprop.networks import cnn, deep
 from jbackprop.networks.cnn_sizes import Block, Sizes, feature_maps, flattened_width
 
 
@@ -25,3 +25,40 @@ def test_one_network_may_pad_in_both_ways():
 def test_nothing_left_of_one_side_is_refused(image):
     with pytest.raises(ValueError, match="nothing is left"):
         Sizes(image, (Block(2, kernel=3),), dense=(4,))
+
+
+@pytest.mark.parametrize(
+    ("name", "pool"), [("cs229_2018", "max"), ("lenet", "avg"), ("flax_mnist", "avg"), ("digits", "max")]
+)
+def test_named_sizes_pool_as_their_models_do(name, pool):
+    assert cnn.NAMED[name].pool == pool
+
+
+def test_sizes_are_given_by_name_or_in_full():
+    params, x, y = cnn.init(jax.random.key(0), "digits"), jnp.ones((2, 8, 8, 1)), jnp.array([0, 1])
+    by_name, in_full = (cnn.loss(params, x, y, sizes) for sizes in ("digits", cnn.NAMED["digits"]))
+    assert by_name == in_full == cnn.loss_and_grads(params, x, y, "digits")[0]
+
+
+def products(activation):
+    """How many matrix products the backward pass of three layers of different widths takes."""
+    params, x = deep.init(jax.random.key(0), (4, 6, 5, 3), activation=activation), jnp.ones((2, 4))
+    out, residuals = deep.forward(params, x, activation)
+    program = jax.make_jaxpr(lambda r, d: deep.backward(params, r, d, activation))(residuals, jnp.ones_like(out))
+    return str(program).count("dot_general[")
+
+
+def test_a_derivative_that_is_read_off_the_output_costs_no_product():
+    """Two products a layer and two for alpha; gelu has to form u again, once a layer."""
+    assert [products(name) for name in ("sigmoid", "tanh", "relu")] == [8, 8, 8]
+    assert products("gelu") == 8 + 3
+
+
+def test_layers_may_be_a_tuple_of_matrices():
+    params = deep.init(jax.random.key(0), (4, 6, 3))
+    x, y = jnp.ones((2, 4)), jnp.ones(2)
+    L, grads = deep.loss_and_grads(params, x, y)
+    L_of_tuple, grads_of_tuple = deep.loss_and_grads({**params, "layers": tuple(params["layers"])}, x, y)
+    assert L == L_of_tuple == deep.loss({**params, "layers": tuple(params["layers"])}, x, y)
+    for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(grads_of_tuple), strict=True):
+        assert jnp.array_equal(a, b)

@@ -1,0 +1,168 @@
+"""Mutants that survive because they compute the same, each with the reason. Anything else that survives is a gap."""
+
+ARRAY = "what follows turns NumPy arrays into JAX arrays itself"
+ONE = "the axis has length 1, and JAX clamps an index behind its end"
+SURPLUS = "more padding than needed behind the end, which the slice cuts off again"
+NO_SUCH_SIZE = (
+    "no integer dtype lies between the two bounds; int32 to int32 and uint32 (out of range either way) change nothing"
+)
+
+# file -> function -> (old statement, new statement) -> why no test can tell them apart
+EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
+    "layers/windows.py": {
+        "windows_per_element": {
+            ("return -(-axis.window // axis.stride)", new): "windows that end before the element add nothing, only work"
+            for new in ("return -(-axis.window * axis.stride)", "return --axis.window")
+        },
+        "over_elements": {
+            **{
+                ("blocks = -(-elements // axis.stride)", new): SURPLUS
+                for new in ("blocks = -(-elements * axis.stride)", "blocks = --elements")
+            },
+            **{
+                (
+                    "widths[along] = (which, blocks - which - axis.outputs, 0)",
+                    f"widths[along] = (which, {new}, 0)",
+                ): SURPLUS
+                for new in (
+                    "blocks - which + axis.outputs",
+                    "blocks - which",
+                    "blocks + which - axis.outputs",
+                    "blocks - axis.outputs",
+                )
+            },
+        },
+    },
+    "layers/max_pool.py": {
+        "max_pool_fwd": {("x = jnp.asarray(x)", new): ARRAY for new in ("pass", "x = x")},
+        "max_pool_bwd": {
+            ("return (jnp.asarray(dx).astype(dz.dtype),)", "return (dx.astype(dz.dtype),)"): "an element lies in one "
+            "window at least, so the sum is an array; asarray is for the type checker",
+        },
+        "_running_maximum": {
+            (
+                "values, places = (pad_axis(values, axis, along, -jnp.inf), pad_axis(places, axis, along, 0.0))",
+                "values, places = (pad_axis(values, axis, along, -jnp.inf), pad_axis(places, axis, along, 1.0))",
+            ): "padding never wins, so its place is never read",
+            (
+                "for offset in range(1, axis.window):",
+                "for offset in range(0, axis.window):",
+            ): "compares the first element with itself once more",
+            ("if (first_real == offset).any():", "if True:"): "the condition only spares an or with nothing",
+            (
+                "place = at_offset(places, axis, along, offset) + jnp.asarray(offset * step, places.dtype)",
+                "place = at_offset(places, axis, along, offset) + offset * step",
+            ): "a Python integer takes the dtype of the places",
+        },
+        "_place_of_elements": {
+            (
+                "return np.where((i < rows.window) & (j < columns.window), i * columns.window + j, -1)[:, :, None]",
+                f"return np.where({new}, i * columns.window + j, -1)[:, :, None]",
+            ): "a row behind the window's end gives a place that no winner has (a column would give the next row's)"
+            for new in ("j < columns.window", "(i <= rows.window) & (j < columns.window)")
+        },
+    },
+    "layers/avg_pool.py": {
+        "_sums_over_windows": {
+            (
+                "dx = dx + jnp.where(inside, over_elements(share, axis, along, which), 0)",
+                "dx = dx - jnp.where(inside, over_elements(share, axis, along, which), 0)",
+            ): "runs once along each of two axes: the signs cancel",
+        },
+    },
+    "layers/stable_softmax.py": {
+        "maximum_and_sum": {
+            (
+                "m = jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))",
+                "m = jnp.max(z, axis, keepdims=True)",
+            ): "m cancels in everything made from it, and so does its derivative: stopping it only spares work",
+        },
+    },
+    "layers/softmax_cross_entropy.py": {
+        "softmax_cross_entropy_fwd": {
+            (
+                "z_label = jnp.take_along_axis(z, index, -1, mode='clip')",
+                "z_label = jnp.take_along_axis(z, index, -1)",
+            ): "what lies out of range is replaced by NaN in the next line",
+        },
+        "_index": {
+            ("if labels.dtype.itemsize < 4:", new): NO_SUCH_SIZE
+            for new in ("if labels.dtype.itemsize <= 4:", "if labels.dtype.itemsize < 3:")
+        },
+    },
+    "layers/static_arguments.py": {
+        "custom_vjp_with_static": {
+            (
+                "return jax.custom_vjp(function, nondiff_argnums=positions)",
+                "return jax.custom_vjp(function)",
+            ): "runs when a rule is defined, before a mutant is put in: without it no rule with options can be called",
+        },
+    },
+    "layers/mean_squared_error.py": {
+        "mean_squared_error_fwd": {
+            ("error = jnp.asarray(target) - jnp.asarray(prediction)", new): "one JAX array makes the difference one"
+            for new in ("error = target - jnp.asarray(prediction)", "error = jnp.asarray(target) - prediction")
+        },
+    },
+    "layers/squared_error.py": {
+        "squared_error_fwd": {
+            ("error = jnp.asarray(target) - jnp.asarray(prediction)", new): "one JAX array makes the difference one"
+            for new in ("error = target - jnp.asarray(prediction)", "error = jnp.asarray(target) - prediction")
+        },
+    },
+    "networks/deep.py": {
+        "init": {
+            (
+                "alpha = normal_weights(key_alpha, (sizes[-1], 1), dtype)[:, 0]",
+                "alpha = normal_weights(key_alpha, (sizes[-1], 1), dtype)[:, 1]",
+            ): ONE,
+        },
+        "forward": {
+            (
+                "return (prediction[..., 0], Residuals(inputs, z_T))",
+                "return (prediction[..., 1], Residuals(inputs, z_T))",
+            ): ONE,
+        },
+        "backward": {
+            (
+                "return {'layers': dlayers, 'alpha': dalpha[:, 0]}",
+                "return {'layers': dlayers, 'alpha': dalpha[:, 1]}",
+            ): ONE,
+        },
+        "loss": {
+            (
+                "return mean_squared_error(prediction[..., 0], y)",
+                "return mean_squared_error(prediction[..., 1], y)",
+            ): ONE,
+        },
+    },
+    "networks/regression.py": {
+        "init": {
+            (
+                "key1, key2 = jax.random.split(key)",
+                "key2, key1 = jax.random.split(key)",
+            ): "two independent keys: either order draws the same distribution",
+        },
+        **{
+            function: {
+                ("if prediction.size == 1:", new): "the mean over one element is that element"
+                for new in ("if False:", "if prediction.size == 0:")
+            }
+            for function in ("loss", "loss_and_grads")
+        },
+    },
+    "networks/graph_structure.py": {
+        "_topological_order": {
+            (
+                "ordered, waiting, known = ([], list(nodes), set(known))",
+                f"ordered, waiting, known = {new}",
+            ): "the copy spares the caller's collection, which it does not read again"
+            for new in ("([], nodes, set(known))", "([], list(nodes), known)")
+        },
+    },
+}
+
+
+def explanation(file: str, function: str, old: str, new: str) -> str | None:
+    """Returns the reason, or None for a mutant that a test should kill."""
+    return EXPLAINED.get(file, {}).get(function, {}).get((old, new))
