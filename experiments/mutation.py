@@ -1,6 +1,6 @@
 """Breaks every line of the layers and networks in turn, and shows that a test notices.
 
-    python -m experiments.mutation [--only layers/linear.py ...] [--function linear_bwd] [--again]
+    python -m experiments.mutation [--only layers/linear.py ...] [--function '*_bwd'] [--again]
                                    [--same] [--tests tests/layers ...] [--workers 2] [--json FILE]
 
 Run from the root of the repository. Each mutant of `mutants.py` replaces the code of one function in the live module
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def files(only: list[str]) -> list[str]:
 
 
 def mutants_in(file: str, function: str | None = None, survivors: list[dict[str, str]] | None = None) -> list[Mutant]:
-    """Returns the mutants of a file, of one of its functions, or those among the survivors."""
-    found = [m for m in mutants_of((PACKAGE / file).read_text(), file) if function in (None, m.function)]
+    """Returns the mutants of a file, of its functions of that name or pattern, or those among the survivors."""
+    mutants = mutants_of((PACKAGE / file).read_text(), file)
+    found = [mutant for mutant in mutants if fnmatch(mutant.function, function or "*")]
     if survivors is None:
         return found
     return [mutant for mutant in found if {name: getattr(mutant, name) for name in IDENTITY} in survivors]
@@ -124,7 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], help="files relative to jbackprop/, as layers/linear.py")
     parser.add_argument(
-        "--function", help="mutants of this function alone; the result is not kept unless --json is given"
+        "--function", help="functions of this name or pattern alone; the result is not kept unless --json is given"
     )
     parser.add_argument("--again", action="store_true", help="only the mutants that survived the last run")
     parser.add_argument("--same", action="store_true", help="try also what is explained as computing the same")
