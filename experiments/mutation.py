@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -141,6 +142,8 @@ def main() -> int:
     chosen = sorted((file for file in numbers if numbers[file]), key=lambda file: -numbers[file])
     notes = tempfile.mkdtemp(prefix="mutation-")
     plan = Plan(tuple(chosen), options.function, survivors, options.same, tuple(options.tests), notes)
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.default_int_handler)
     try:
         with contextlib.suppress(KeyboardInterrupt):  # keeps the files that are finished
             run(plan, options.workers)

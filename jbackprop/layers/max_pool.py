@@ -82,14 +82,14 @@ def max_pool_bwd(
     rows, columns = pooling_axes("max_pool", shape_marker.shape, window, stride, padding)
     dz = jnp.where(winner < 0, nan(dz.dtype), dz)
     winner = jnp.where(winner < 0, -1 - winner, winner)
-    dx = 0.0
+    dx = jnp.zeros((), widen(dz).dtype)
     for a in range(windows_per_element(rows)):
         for b in range(windows_per_element(columns)):
             place = _place_of_elements(rows, a, columns, b)
             won = over_elements(over_elements(winner, rows, -3, a), columns, -2, b) == place.astype(winner.dtype)
             dx_ab = over_elements(over_elements(dz, rows, -3, a), columns, -2, b)
             dx += jnp.where(won, widen(dx_ab), 0)
-    return (jnp.asarray(dx).astype(dz.dtype),)
+    return (dx.astype(dz.dtype),)
 
 
 max_pool.defvjp(max_pool_fwd, max_pool_bwd)
