@@ -1,0 +1,194 @@
+"""The score of `check_vjp` on rules that are known to be wrong or right, beside two other checkers on the same rules.
+
+    python -m experiments.checker_score [--seeds 5] [--dtypes float32 float64 bfloat16] [--workers 2] [--only TEXT]
+
+`check_grads` is `jax.test_util.check_grads(modes=["rev"], order=1)` with its defaults. `gradcheck` does what
+`torch.autograd.gradcheck` does, with its tolerances: the whole Jacobian in float64, by central differences and by the
+rule, element by element. Both see the first seed alone, gradcheck in float64 alone. A checker that raises on a wrong
+rule has caught it; one that raises or fails on a right rule has given a false alarm.
+
+Prints the table and what was missed, and writes experiments/results/checker_score.json and .png. About half an hour on
+two CPU cores.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+# Compilation is most of the time, and code that LLVM optimises less computes the same. Read when JAX starts.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.other_checkers import check_grads_accepts, gradcheck_accepts
+from experiments.provenance import provenance
+from experiments.readme_tables import score_table
+from jbackprop.verify.compare import compare_vjp
+from jbackprop.verify.corpus.case import RightRule, WrongRule
+from jbackprop.verify.corpus.right import RIGHT
+from jbackprop.verify.corpus.wrong import WRONG
+
+RESULTS = Path(__file__).parent / "results"
+LISTED = (  # the kinds that a diagnosis must name
+    "sign", "factor", "missing sum", "extra sum", "transposed", "flipped", "swapped", "cotangent ignored", "part",
+    "ties", "missing term",
+)  # fmt: skip
+Outcome = dict[str, Any]
+
+
+def judge(row: WrongRule | RightRule, dtype: str, seed: int) -> Outcome:
+    """Runs `compare_vjp` on one rule; `others` too with the first seed."""
+    with jax.enable_x64(dtype == "float64"):
+        function, args, kwargs = row.probe(np.random.default_rng(seed), jnp.dtype(dtype))
+        start = time.perf_counter()
+        report = compare_vjp(function, *args, kwargs=kwargs, seed=seed, **row.options)
+        outcome: Outcome = {
+            "name": row.name, "dtype": dtype, "seed": seed, "accepted": report.ok,
+            "seconds": time.perf_counter() - start, "wrong": sorted(report.wrong),
+            "diagnoses": [[d.argument, d.kind, d.sentence] for d in report.diagnoses],
+        }  # fmt: skip
+        if seed == 0:
+            start = time.perf_counter()
+            outcome["check_grads"] = check_grads_accepts(function, args, dict(kwargs))
+            outcome["check_grads_seconds"] = time.perf_counter() - start
+        if seed == 0 and dtype == "float64":
+            start = time.perf_counter()
+            outcome["gradcheck"] = gradcheck_accepts(function, args, dict(kwargs))
+            outcome["gradcheck_seconds"] = time.perf_counter() - start
+    return outcome
+
+
+def _job(job: tuple[str, int, str, int]) -> Outcome:
+    corpus, index, dtype, seed = job
+    rows: Any = WRONG if corpus == "wrong" else RIGHT
+    outcome = judge(rows[index], dtype, seed)
+    jax.clear_caches()
+    return {"corpus": corpus, **outcome}
+
+
+def summary(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
+    """Returns, by checker and dtype, what was caught, falsely alarmed of, and named, and the median seconds."""
+    rows = {row.name: row for row in WRONG}
+    table: dict[str, dict[str, Any]] = {}
+    for dtype in dict.fromkeys(outcome["dtype"] for outcome in outcomes):
+        of_dtype = [outcome for outcome in outcomes if outcome["dtype"] == dtype]
+        for checker, key in (("check_vjp", "accepted"), ("check_grads", "check_grads"), ("gradcheck", "gradcheck")):
+            found = [outcome for outcome in of_dtype if key in outcome]
+            wrong = [outcome for outcome in found if outcome["corpus"] == "wrong"]
+            right = [outcome for outcome in found if outcome["corpus"] == "right"]
+            if not found:
+                continue
+            seconds = "seconds" if checker == "check_vjp" else f"{key}_seconds"
+            table[f"{checker}, {dtype}"] = {
+                "wrong": len(wrong),
+                "caught": sum(not outcome[key] for outcome in wrong),
+                "right": len(right),
+                "false_alarms": sum(not outcome[key] for outcome in right),
+                "seconds": float(np.median([outcome[seconds] for outcome in found])),
+            }
+            if checker == "check_vjp":
+                table[f"{checker}, {dtype}"] |= _named(wrong, rows)
+    return table
+
+
+def _named(wrong: list[Outcome], rows: dict[str, WrongRule]) -> dict[str, int]:
+    named = [outcome for outcome in wrong if rows[outcome["name"]].arguments]
+    listed = [outcome for outcome in wrong if rows[outcome["name"]].kind in LISTED]
+    return {
+        "with_argument": len(named),
+        "argument_named": sum(outcome["wrong"] == sorted(rows[outcome["name"]].arguments) for outcome in named),
+        "listed": len(listed),
+        "diagnosed": sum(right_kind(outcome, rows[outcome["name"]]) for outcome in listed),
+    }
+
+
+def right_kind(outcome: Outcome, row: WrongRule) -> bool:
+    """Whether a diagnosis names the mistake, or one of those that are the same for this rule."""
+    return any(kind in (row.kind, *row.same_as) for _, kind, _ in outcome["diagnoses"])
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Draws caught wrong rules and false alarms, checker by checker, by kind of mistake."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(11, 6), width_ratios=[1, 2], layout="constrained")
+    summaries = results["summary"]
+    names = list(summaries)[::-1]
+    missed = [1 - summaries[name]["caught"] / max(1, summaries[name]["wrong"]) for name in names]
+    alarms = [summaries[name]["false_alarms"] / max(1, summaries[name]["right"]) for name in names]
+    places = np.arange(len(names))
+    axes[0].barh(places + 0.2, [100 * x for x in missed], 0.4, label="wrong rules missed", color="#b2182b")
+    axes[0].barh(places - 0.2, [100 * x for x in alarms], 0.4, label="false alarms", color="#2166ac")
+    axes[0].set(yticks=places, yticklabels=names, xlabel="%")
+    axes[0].legend(frameon=False, loc="lower right")
+    kinds = list(results["missed_by_kind"])
+    for offset, (checker, color) in enumerate((("check_grads", "#f4a582"), ("gradcheck", "#92c5de"))):
+        shares = [100 * results["missed_by_kind"][kind].get(checker, 0.0) for kind in kinds]
+        axes[1].bar(np.arange(len(kinds)) + 0.4 * offset, shares, 0.4, label=checker, color=color)
+    axes[1].set(ylabel="% missed, first seed, all dtypes", title="missed by kind of mistake (check_vjp: see left)")
+    axes[1].set_xticks(np.arange(len(kinds)) + 0.2, kinds, rotation=60, ha="right")
+    axes[1].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def missed_by_kind(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
+    """Returns the share of wrong rules of each kind that each of the other checkers accepts."""
+    rows = {row.name: row for row in WRONG}
+    shares: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for outcome in outcomes:
+        for checker in ("check_grads", "gradcheck"):
+            if outcome["corpus"] == "wrong" and checker in outcome:
+                shares[rows[outcome["name"]].kind][checker].append(outcome[checker])
+    return {kind: {name: float(np.mean(x)) for name, x in found.items()} for kind, found in sorted(shares.items())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "float64", "bfloat16"], help="bfloat16: one seed")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="rules whose name contains this; nothing is written then")
+    options = parser.parse_args()
+    corpora: Any = (("wrong", WRONG), ("right", RIGHT))
+    jobs = [
+        (corpus, index, dtype, seed)
+        for seed in range(options.seeds)
+        for dtype in options.dtypes
+        for corpus, rows in corpora
+        for index, row in enumerate(rows)
+        if dtype in row.dtypes and options.only in row.name and (seed == 0 or dtype != "bfloat16")
+    ]
+    start = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(options.workers, maxtasksperchild=200) as pool:
+        outcomes = []
+        for outcome in pool.imap_unordered(_job, jobs, chunksize=1):
+            outcomes.append(outcome)
+            if outcome["accepted"] == (outcome["corpus"] == "wrong"):
+                what = "missed" if outcome["accepted"] else "false alarm"
+                print(f"{what}: {outcome['name']} ({outcome['dtype']}, seed {outcome['seed']})", flush=True)
+    results = {
+        "summary": summary(outcomes),
+        "missed_by_kind": missed_by_kind(outcomes),
+        "seeds": options.seeds,
+        "minutes": (time.perf_counter() - start) / 60,
+        **provenance("jax", "jaxlib", "numpy"),
+    }
+    print(score_table(results))
+    for outcome in sorted(outcomes, key=lambda outcome: outcome["name"]):
+        row = next((row for row in WRONG if row.name == outcome["name"]), None)
+        if row and outcome["seed"] == 0 and row.kind in LISTED and not right_kind(outcome, row):
+            print(f"{outcome['dtype']}, {row.name}: {row.kind}, diagnosed {outcome['diagnoses']}")
+    if not options.only:
+        RESULTS.joinpath("checker_score.json").write_text(json.dumps(results, indent=1) + "\n")
+        plot(results, RESULTS / "checker_score.png")
+
+
+if __name__ == "__main__":
+    main()
