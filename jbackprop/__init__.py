@@ -24,4 +24,7 @@ from jbackprop.layers.tanh import tanh as tanh
 from jbackprop.verify.automatic import automatic as automatic
 from jbackprop.verify.compare import check_vjp as check_vjp
 from jbackprop.verify.compare import compare_vjp as compare_vjp
+from jbackprop.verify.model import check_model as check_model
+from jbackprop.verify.model import compare_model as compare_model
+from jbackprop.verify.model_report import ModelError as ModelError
 from jbackprop.verify.report import VJPError as VJPError

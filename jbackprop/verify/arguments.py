@@ -12,6 +12,8 @@ from jax.core import Tracer
 
 from jbackprop.verify.rule import find_rule
 
+LARGE = 2**17  # elements of the differentiated leaves
+
 
 class Call(NamedTuple):
     """The arguments of `f(*args, **kwargs)` as a list of leaves, the differentiated ones by position."""
@@ -23,8 +25,12 @@ class Call(NamedTuple):
     values: tuple[Any, ...]  # the differentiated leaves
 
 
-def take_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+def take_apart(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], nondiff: Sequence[str] = ()
+) -> Call:
     """Returns the leaves of a call with their names; float arrays are differentiated unless `f` declares them static.
+
+    `nondiff` names further arguments, or leaves of them, that are passed on undifferentiated.
 
     A Python float is differentiated where `f` is a `custom_vjp` and the argument is none of its static ones; in any
     other function it is taken for an option. Raises ValueError where nothing can be differentiated, and TypeError for
@@ -37,9 +43,14 @@ def take_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     differentiated: list[int] = []
     for name, argument in arguments:
         for path, leaf in jax.tree_util.tree_leaves_with_path(argument):
-            if name not in static and _is_float(leaf, python_float=rule is not None):
+            full = name + jax.tree_util.keystr(path)
+            passed_on = name in static or name in nondiff or full in nondiff
+            if not passed_on and _is_float(leaf, python_float=rule is not None):
                 differentiated.append(len(names))
-            names.append(name + jax.tree_util.keystr(path))
+            names.append(full)
+    unknown = [name for name in nondiff if name not in names and name not in dict(arguments)]
+    if unknown:
+        raise ValueError(f"compare_vjp: nondiff names {unknown[0]!r}, and the arguments are {', '.join(names)}")
     leaves, tree = jax.tree.flatten((args, kwargs))
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         raise TypeError("compare_vjp looks at numbers: call it outside of jax.jit and other transformations")
@@ -49,6 +60,11 @@ def take_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
         leaves[i] = leaves[i] if isinstance(leaves[i], float | complex) else jnp.asarray(leaves[i])
     values = tuple(leaves[i] for i in differentiated)
     return Call(tuple(names), tuple(leaves), tree, tuple(differentiated), values)
+
+
+def large(call: Call) -> bool:
+    """Whether running costs more than compiling: then fewer cotangents are run, and no second derivatives."""
+    return sum(np.size(value) for value in call.values) > LARGE
 
 
 def put_together(f: Callable[..., Any], call: Call, values: Sequence[Any]) -> Any:
@@ -63,7 +79,9 @@ def put_together(f: Callable[..., Any], call: Call, values: Sequence[Any]) -> An
 def argument_names(f: Callable[..., Any], count: int) -> list[str]:
     """Returns the names of the first `count` positional arguments, from the signature of `f` where it has one."""
     try:
-        parameters = list(inspect.signature(f).parameters.values())
+        # equinox's own object takes anything; what it wraps has the names
+        of: Any = f.fn if type(f).__name__ == "filter_custom_vjp" else f  # type: ignore[attr-defined]
+        parameters = list(inspect.signature(of).parameters.values())
     except (TypeError, ValueError):  # some builtins have none
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]

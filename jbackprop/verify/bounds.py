@@ -25,9 +25,10 @@ def formula_bound(eps: float, length: int, amplification: float) -> float:
     """Returns the error, as a fraction of max|g|, of a right formula in arithmetic of precision `eps`.
 
     `amplification` is the rounding error seen in the caller's dtype over that dtype's epsilon: how ill-conditioned
-    the function is at this point.
+    the function is at this point. Where a function names a narrower dtype inside, `eps` is that one's, and generosity
+    would cost something.
     """
-    return FORMULA * eps * (1 + math.sqrt(length) + amplification)
+    return max(FORMULA * epsilon(np.float64), ROUNDING * eps) * (1 + math.sqrt(length) + amplification)
 
 
 def epsilon(dtype: Any) -> float:

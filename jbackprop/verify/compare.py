@@ -1,33 +1,51 @@
 """`compare_vjp` and `check_vjp`: a function's gradients against those of an oracle, argument by argument."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
-from jbackprop.verify import contract
-from jbackprop.verify.arguments import Call, function_name, take_apart
-from jbackprop.verify.automatic import automatic
-from jbackprop.verify.cotangents import Cotangents, cotangents
-from jbackprop.verify.float64 import float64_scope, to_float64
-from jbackprop.verify.measure import Comparison
-from jbackprop.verify.pullback import Evaluation, evaluate, split_outputs, trace
+from jbackprop.verify.arguments import Call, argument_names, function_name, large, take_apart
+from jbackprop.verify.clauses import (
+    CLAUSES,
+    dtype_complaints,
+    finite_difference_check,
+    numeric_checks,
+    structure_checks,
+)
+from jbackprop.verify.cotangents import Cotangents, as_leaves, standard_cotangents
+from jbackprop.verify.explain import explain, raw_of_wrong_shape
+from jbackprop.verify.front_end import as_function, not_differentiated, primal_of
+from jbackprop.verify.kinks import Kinks, explain_by_kinks
+from jbackprop.verify.misuse import in_words
+from jbackprop.verify.pullback import pullback, split_outputs, trace
 from jbackprop.verify.report import Check, Report, VJPError
-from jbackprop.verify.rule import find_rule
-from jbackprop.verify.structure import bwd_check, first_line, fwd_check
-from jbackprop.verify.verdict import argument_rows
+from jbackprop.verify.reproduce import call_in_words, environment
+from jbackprop.verify.rule import Rule, find_rule
+from jbackprop.verify.run import compared
+from jbackprop.verify.sample import sampled
+from jbackprop.verify.structure import first_line
+from jbackprop.verify.vacuous import blind_spots
+from jbackprop.verify.verdict import argument_rows, wrong_in_formula
 
-VALUE = "fwd returns the primal's value"
+Function = Callable[..., Any]
 
 
 def compare_vjp(
-    f: Callable[..., Any],
+    f: Function | tuple[Function, Function],
     *args: Any,
-    reference: Callable[..., Any] | None = None,
+    reference: Function | None = None,
     kwargs: Mapping[str, Any] | None = None,
     rtol: float | None = None,
     seed: int = 0,
+    seeds: int = 1,
+    cotangents: Mapping[str, Any] | None = None,
+    nondiff: Sequence[str] = (),
+    kinks: Literal["subgradient", "match"] = "subgradient",
+    skip: Sequence[str] = (),
+    sample: bool = False,
 ) -> Report:
     r"""Compares every element of every cotangent of `f(*args, **kwargs)` with an oracle's, and reports what differs.
 
@@ -36,152 +54,172 @@ def compare_vjp(
     The oracle is JAX's own derivative of `automatic(f)`, the same code without its rules, or of `reference`, which
     takes the same arguments. Both are run with several cotangents in the caller's dtypes and again in float64.
 
-    `f` is any function or `custom_vjp`; float arrays in any pytree are differentiated, everything else is passed on.
-    The bounds follow from dtype and length of the sums; `rtol` (a fraction of max|g|) replaces them. `seed` chooses
-    the random cotangents. Nothing global is changed, float64 is on only inside.
+    `f` is any function: a `custom_vjp`, `custom_jvp` or `custom_gradient`, one that contains such rules, equinox's
+    `filter_custom_vjp`, or a pair `(fwd, bwd)`. Float arrays in any pytree are differentiated, everything else is
+    passed on. Nothing global is changed, float64 is on only inside. There is nothing to tune; for those who must:
 
-    A NaN in the data may make the gradient NaN where the oracle's is not. At a kink, such as relu at exactly 0, the
-    oracle's convention is the only right one: a rule with another is called wrong there unless `reference` has it too.
+    - `rtol`, a fraction of max|g|, replaces the bounds, which follow from dtype and length of the sums.
+    - `seed` chooses the random cotangents, `seeds` how many seeds in turn are tried (until one fails), `cotangents`
+      adds some by name, each like the output.
+    - `nondiff` names arguments that are not differentiated.
+    - `kinks="match"`: at a kink or tie, such as relu at exactly 0, the oracle's choice is demanded; by default any
+      subgradient is right there.
+    - `skip` names clauses of the contract to leave out: value, linear, zero, pure, jit, vmap, scan, checkpoint, second
+      order, symbolic zeros, sharding, finite differences.
+    - `sample=True`: the arguments are examples, and others of the same shapes, dtypes and ranges are drawn.
 
-    Raises ValueError where there is nothing to differentiate or the reference returns something else, TypeError for
-    values that are being traced; an error of the primal or of the oracle passes through.
+    What these inputs cannot show, such as a missing transpose where a matrix is symmetric, is in `report.vacuous`, and
+    what explains a wrong gradient in `report.diagnoses`. A NaN in the data may make the gradient NaN where the oracle's
+    is not. Where several devices exist the rule is also run on all of them.
+
+    Raises ValueError where there is nothing to differentiate, the reference returns something else or an option is
+    unknown, TypeError for values that are being traced and for what is no function; an error of the primal or of the
+    oracle passes through.
 
     >>> import jax
     >>> @jax.custom_vjp
     ... def scale(x, w):
     ...     return x * w
     >>> scale.defvjp(lambda x, w: (x * w, (x, w)), lambda residuals, dy: (dy * residuals[1], -dy * residuals[0]))
-    >>> report = compare_vjp(scale, jax.numpy.arange(3.0), jax.numpy.ones(3))
+    >>> report = compare_vjp(scale, jax.numpy.arange(3.0), jax.numpy.arange(1.0, 4.0))
     >>> report.ok, report.wrong
     (False, ('w',))
-    >>> [row.verdict for row in report.rows]
-    ['ok', 'wrong: formula error 2.0 of max|g| (cotangent: random)']
+    >>> print(report.diagnoses[0])
+    dw: -1 x the right answer: the sign is wrong
     """
+    _require_options(seeds, kinks, skip)
+    function = as_function(f)
     options = dict(kwargs or {})
-    call = take_apart(f, args, options)
-    primal = automatic(f)
-    outputs, _ = jax.eval_shape(lambda values: split_outputs(primal, call, values), call.values)
-    if not outputs:
-        raise ValueError(f"compare_vjp: {function_name(f)} returns no float array, so there is nothing to pull back")
-    oracle = primal if reference is None else reference
-    _require_same_outputs(function_name(f), outputs, oracle, call)
-    named = cotangents(outputs, seed)
-    d_out = next(iter(named.values()))
-    traced = [trace(oracle, call, call.values, d_out)]
-    checks, complaints = _structure(f, primal, args, options, call)
-    comparison, notes = None, ()
-    try:
-        traced.insert(0, trace(f, call, call.values, d_out))
-    except Exception as error:  # whatever a rule raises is a finding: the oracle took the same call
-        checks.append(Check("the rule runs", False, first_line(error)))
-    else:
-        rule_run, oracle_run = evaluate(traced, call.values, named)
-        complaints |= _dtype_complaints(call, rule_run)
-        runs64, notes = _in_float64(f, oracle, call, named, (rule_run, oracle_run))
-        comparison = Comparison(rule_run, oracle_run, *runs64, named, call.values, rtol)
-        checks += _contract(f, primal, reference, call, comparison)
-    title = "its own primal, differentiated by JAX" if reference is None else function_name(reference)
-    return Report(function_name(f), title, argument_rows(call, comparison, complaints), tuple(checks), notes)
+    report = None
+    for one in range(seed, seed + seeds):
+        values, named = sampled((args, options), one) if sample else (args, options)
+        with np.errstate(all="ignore"):  # infinities are compared, not warned of
+            report = _one_seed(
+                function, values, named, reference, rtol, one, cotangents or {}, nondiff, kinks, frozenset(skip)
+            )
+        if not report.ok:
+            break
+    assert report is not None
+    return report
 
 
-def check_vjp(
-    f: Callable[..., Any],
-    *args: Any,
-    reference: Callable[..., Any] | None = None,
-    kwargs: Mapping[str, Any] | None = None,
-    rtol: float | None = None,
-    seed: int = 0,
-) -> Report:
-    """Is `compare_vjp`, and raises `VJPError` (an AssertionError) with the table where a gradient is wrong.
+def check_vjp(f: Function | tuple[Function, Function], *args: Any, **options: Any) -> Report:
+    """Is `compare_vjp`, with its options, and raises `VJPError` (an AssertionError) with the table of a wrong gradient.
 
     >>> import jax
     >>> check_vjp(jax.numpy.sin, jax.numpy.arange(3.0)).ok
     True
     """
-    report = compare_vjp(f, *args, reference=reference, kwargs=kwargs, rtol=rtol, seed=seed)
+    report = compare_vjp(f, *args, **options)
     if not report.ok:
         raise VJPError(report)
     return report
 
 
-def _structure(
-    f: Callable[..., Any], primal: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
-) -> tuple[list[Check], dict[str, str]]:
-    """The checks of types; those of `bwd` only where `f` is itself a rule whose `bwd` can be called."""
-    rule = find_rule(f, args, kwargs)
-    checks = [fwd_check(f, primal, call)]
-    if rule is None or not rule.plain:
-        return checks, {}
-    check, complaints = bwd_check(rule)
-    return [*checks, check], complaints
+def _require_options(seeds: int, kinks: str, skip: Sequence[str]) -> None:
+    if seeds < 1:
+        raise ValueError(f"compare_vjp: seeds is the number of seeds to try, at least 1, not {seeds}")
+    if kinks not in ("subgradient", "match"):
+        raise ValueError(f"compare_vjp: kinks is 'subgradient' or 'match', not {kinks!r}")
+    unknown = [clause for clause in skip if clause not in CLAUSES] if not isinstance(skip, str) else [skip]
+    if unknown:
+        raise ValueError(f"compare_vjp: skip is a sequence of {', '.join(map(repr, CLAUSES))}, not {unknown[0]!r}")
 
 
-def _require_same_outputs(name: str, outputs: Sequence[Any], oracle: Callable[..., Any], call: Call) -> None:
+def _one_seed(
+    f: Function,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    reference: Function | None,
+    rtol: float | None,
+    seed: int,
+    further: Mapping[str, Any],
+    nondiff: Sequence[str],
+    kinks: str,
+    skip: frozenset[str],
+) -> Report:
+    declared = not_differentiated(f, [*argument_names(f, len(args)), *sorted(kwargs)])
+    call = take_apart(f, args, kwargs, (*nondiff, *declared))
+    primal, rule = primal_of(f), find_rule(f, args, kwargs)
+    oracle = primal if reference is None else reference
+    named = _named_cotangents(f, primal, oracle, rule, call, seed, further)
+    try:
+        traced_oracle = trace(oracle, call, call.values, named["random"])
+    except Exception as error:
+        if reference is None:
+            error.add_note(
+                "compare_vjp: JAX cannot differentiate the primal itself: declare its gradient by `reference=`"
+            )
+        raise
+    checks, complaints = structure_checks(f, primal, rule, call)
+    comparison, notes = None, ()
+    found = Kinks(tuple(np.zeros(np.shape(value), bool) for value in call.values), {})
+    raw: dict[str, np.ndarray] = {}
+    try:
+        traced, again = (trace(f, call, call.values, named["random"]) for _ in range(2))
+        if any(isinstance(constant, Tracer) for constant in traced.jaxpr.consts):  # closed over by a rule inside
+            pullback(f, call)(call.values, named["random"])  # raises, with the frame that tells its name
+    except Exception as error:  # whatever a rule raises is a finding: the oracle took the same call
+        if all(check.ok for check in checks) or not checks:
+            checks.append(Check("the rule runs", False, in_words(error, rule)))
+        raw = raw_of_wrong_shape(rule, call, named["random"])
+        told, _ = compared(oracle, oracle, call, [traced_oracle, traced_oracle], named, rtol) if raw else (None, ())
+        rows = argument_rows(call, None, complaints, {})
+        vacuous: tuple[str, ...] = ()
+    else:
+        comparison, notes = compared(f, oracle, call, [traced, traced_oracle], named, rtol)
+        told = comparison
+        complaints |= dtype_complaints(call, comparison)
+        wrong = [i for i in range(len(call.values)) if wrong_in_formula(comparison, i)]
+        found = explain_by_kinks(comparison, wrong, seed) if wrong else found
+        rows = argument_rows(call, comparison, complaints, found.forgiven if kinks == "subgradient" else {})
+        agrees = not any(row.verdict.startswith("wrong") for row in rows)
+        clauses = skip if agrees else skip | {"second order"}  # which follows from the first
+        checks += numeric_checks(f, primal, reference, call, comparison, (traced, again), rule, clauses, seed)
+        if "finite differences" not in skip and reference is None:
+            check, remark = finite_difference_check(oracle, call, comparison, agrees, seed)
+            checks += [check] if check else []
+            notes = (*notes, *([remark] if remark else []))
+        vacuous = blind_spots(call, comparison)
+        if large(call):
+            notes = (*notes, "note: large arrays: few cotangents, and no second derivatives, scan or checkpoint")
+    return Report(
+        function_name(f),
+        "its own primal, differentiated by JAX" if reference is None else function_name(reference),
+        rows,
+        tuple(checks),
+        notes,
+        explain(call, told, rows, checks, found, raw, notes),
+        vacuous,
+        call_in_words(f, args, kwargs, {"seed": seed}),
+        environment(),
+    )
+
+
+def _named_cotangents(
+    f: Function,
+    primal: Function,
+    oracle: Function,
+    rule: Rule | None,
+    call: Call,
+    seed: int,
+    further: Mapping[str, Any],
+) -> dict[str, Cotangents]:
+    """Returns the cotangents for the outputs of the primal, which the oracle must share."""
+    try:
+        outputs, _ = jax.eval_shape(lambda values: split_outputs(primal, call, values), call.values)
+    except Exception as error:
+        words = in_words(error, rule)
+        if words == first_line(error):
+            raise
+        raise TypeError(f"compare_vjp: {function_name(f)}: {words}") from error
+    if not outputs:
+        raise ValueError(f"compare_vjp: {function_name(f)} returns no float array, so there is nothing to pull back")
     found, _ = jax.eval_shape(lambda values: split_outputs(oracle, call, values), call.values)
     types = [", ".join(f"{out.dtype}{list(out.shape)}" for out in outs) for outs in (found, outputs)]
     if types[0] != types[1]:
-        raise ValueError(f"compare_vjp: the reference returns {types[0]} where {name} returns {types[1]}")
-
-
-def _dtype_complaints(call: Call, run: Evaluation) -> dict[str, str]:
-    """A cotangent that comes out of `jax.vjp` in another dtype than its argument's, which an optimizer would apply."""
-    found = next(iter(run.pulled.values())).cotangents
-    complaints = {}
-    for i, value, cotangent in zip(call.differentiated, call.values, found, strict=True):
-        wanted = jnp.asarray(value).dtype
-        if cotangent.dtype != wanted:
-            complaints[call.names[i]] = f"cotangent is {cotangent.dtype}, the argument {wanted}"
-    return complaints
-
-
-def _in_float64(
-    f: Callable[..., Any],
-    oracle: Callable[..., Any],
-    call: Call,
-    named: dict[str, Cotangents],
-    given: tuple[Evaluation, Evaluation],
-) -> tuple[tuple[Evaluation | None, Evaluation | None], tuple[str, ...]]:
-    """Runs rule and oracle again in float64; where that is impossible the caller's dtype must do, with a note."""
-    d_outs = next(iter(named.values()))
-    if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *d_outs)):
-        return given, ()
-    values = to_float64(call.values)
-    try:
-        with float64_scope():
-            # As an argument, since JAX takes no float64 constant under `vmap`; float32 where a function says so.
-            outputs, _ = jax.eval_shape(lambda leaves: split_outputs(oracle, call, leaves), values)
-            wide = {
-                name: tuple(ct.astype(out.dtype) for ct, out in zip(to_float64(d_out), outputs, strict=True))
-                for name, d_out in named.items()
-            }
-            traced = [trace(function, call, values, next(iter(wide.values()))) for function in (f, oracle)]
-            rule_run, oracle_run = evaluate(traced, values, wide)
-            return (rule_run, oracle_run), ()
-    except Exception as error:  # a function may refuse float64, or mix it with float32 in an operation that cannot
-        return (None, None), (f"note: no float64 run, formula and rounding are not told apart: {first_line(error)}",)
-
-
-def _contract(
-    f: Callable[..., Any],
-    primal: Callable[..., Any],
-    reference: Callable[..., Any] | None,
-    call: Call,
-    comparison: Comparison,
-) -> list[Check]:
-    oracle = primal if reference is None else reference
-    of_oracle = next(iter(comparison.oracle.pulled.values()))
-    values, others = of_oracle.values, of_oracle.others
-    values64 = next(iter(comparison.oracle64.pulled.values())).values if comparison.oracle64 else None
-    if reference is None:
-        checks = [contract.value_check(VALUE, comparison, values, values64, others)]
-    else:
-        given, given_others = jax.jit(lambda leaves: split_outputs(primal, call, leaves))(call.values)
-        of_reference = f"the value is that of {function_name(reference)}"
-        checks = [
-            contract.value_check(VALUE, comparison, given, None, given_others),
-            contract.value_check(of_reference, comparison, values, values64, others),
-        ]
-    checks += [contract.linearity_check(call, comparison), contract.zero_check(call, comparison)]
-    checks.append(contract.jit_check(f, call, comparison))
-    vmapped = contract.vmap_check(f, oracle, call, comparison)
-    return checks if vmapped is None else [*checks, vmapped]
+        raise ValueError(f"compare_vjp: the reference returns {types[0]} where {function_name(f)} returns {types[1]}")
+    return {
+        **standard_cotangents(outputs, seed, large(call)),
+        **{name: as_leaves(name, given, outputs) for name, given in further.items()},
+    }

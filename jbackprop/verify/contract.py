@@ -1,4 +1,4 @@
-"""The clauses of the contract that need numbers: value, linearity, and the same result under `jit` and `vmap`."""
+"""The clauses of the contract that need numbers: value, linearity, zero, and the same result without `jit`."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from jbackprop.verify import bounds
 from jbackprop.verify.arguments import Call
 from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
-from jbackprop.verify.measure import Comparison, leaf_bounds, leaf_gaps, nan_allowed
+from jbackprop.verify.measure import ACCURACY, Comparison, nan_allowed
 from jbackprop.verify.pullback import Pulled, pullback
 from jbackprop.verify.report import Check
 from jbackprop.verify.structure import first_line
-from jbackprop.verify.verdict import ACCURACY, sentence
+from jbackprop.verify.verdict import sentence
 
 Arrays = Sequence[Any]
 
@@ -57,21 +57,19 @@ def linearity_check(call: Call, comparison: Comparison) -> Check:
         (a + b).astype(value.dtype)
         for a, b, value in zip(to_float64(one), to_float64(other), _some(rule.pulled).values, strict=True)
     )
-    if rule is comparison.rule:
-        together = rule.run(call.values, both)
+    if comparison.run_rule64 is None or rule is comparison.rule:
+        together = comparison.run_rule(call.values, both)
     else:
         with float64_scope():
-            together = rule.run(to_float64(call.values), both)
-    for i, dtype in enumerate(_dtypes(call)):
+            together = comparison.run_rule64(to_float64(call.values), both)
+    for i, leaf in enumerate(comparison.leaves):
         parts = [as_double(rule.pulled[key].cotangents[i]) for key in ("random", "another random")]
         with np.errstate(all="ignore"):  # infinity - infinity, which is not looked at
             distance = finite_gap(as_double(together.cotangents[i]), np.asarray(parts[0] + parts[1]))
-        found = leaf_gaps(comparison, i, dtype)
-        allowed = leaf_bounds(comparison, found, dtype)
-        scale = max(largest(parts[0]), largest(parts[1]), found[0].scale)
-        bound = 4 * allowed.repeated if comparison.rule64 is None else allowed.formula
-        if distance > max(bound * scale, found[0].noise64, allowed.underflow):
-            return Check(name, False, f"d{_name(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
+        scale = max(largest(parts[0]), largest(parts[1]), leaf.gaps[0].scale)
+        bound = 4 * leaf.bounds.repeated if comparison.rule64 is None else leaf.bounds.formula
+        if distance > max(bound * scale, leaf.gaps[0].noise64, leaf.bounds.underflow):
+            return Check(name, False, f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
     return Check(name, True)
 
 
@@ -80,9 +78,10 @@ def zero_check(call: Call, comparison: Comparison) -> Check:
     name = "zero for a zero cotangent"
     rule, oracle = comparison.rule.pulled["zeros"], comparison.oracle.pulled["zeros"]
     for i, (one, other) in enumerate(zip(rule.cotangents, oracle.cotangents, strict=True)):
-        wanted = as_double(other)
-        if gap(accept_nan(as_double(one), wanted, nan_allowed(comparison, i)), wanted) > 0:
-            return Check(name, False, f"d{_name(call, i)} is not")
+        found, wanted = as_double(one), as_double(other)
+        wanted = np.where(np.isnan(wanted) & (found == 0), 0.0, wanted)  # zero times infinity, which a rule may spare
+        if gap(accept_nan(found, wanted, nan_allowed(comparison, i)), wanted) > 0:
+            return Check(name, False, f"d{name_of(call, i)} is not")
     return Check(name, True)
 
 
@@ -93,44 +92,28 @@ def jit_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Chec
         eager = pullback(f, call)(call.values, d_out)
     except Exception as error:  # a rule that needs `jit` is a finding
         return Check("the same without jit", False, first_line(error))
-    return _same("the same without jit", call, comparison, eager, comparison.rule.pulled["random"], 1)
+    return same("the same without jit", call, comparison, eager, comparison.rule.pulled["random"], 1)
 
 
-def vmap_check(f: Callable[..., Any], oracle: Callable[..., Any], call: Call, comparison: Comparison) -> Check | None:
-    """Compares the pullback under `vmap`, over two examples, with a loop; None where the oracle cannot be batched."""
-    name = "vmap is the loop"
-    flipped = tuple(map(_flipped, call.values))  # the same numbers in another place, so inside the domain of f
-    one, other = (comparison.cotangents[key] for key in ("random", "another random"))
-    stacked = [jax.tree.map(_stacked, *pair) for pair in ((call.values, flipped), (one, other))]
-    try:
-        batched = jax.jit(jax.vmap(pullback(f, call)))(*stacked)
-    except Exception as error:
-        try:
-            jax.eval_shape(jax.vmap(pullback(oracle, call)), *stacked)
-        except Exception:  # not the rule's fault
-            return None
-        return Check(name, False, first_line(error))
-    for k, looped in enumerate((comparison.rule.pulled["random"], comparison.rule.run(flipped, other))):
-        check = _same(name, call, comparison, jax.tree.map(lambda leaf, k=k: np.asarray(leaf)[k], batched), looped, 4)
-        if not check.ok:
-            return check
-    return Check(name, True)
-
-
-def _same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: Pulled, slack: int) -> Check:
-    for i, dtype in enumerate(_dtypes(call)):
+def same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: Pulled, slack: int) -> Check:
+    """Compares two runs of the rule at the same point, which differ by rounding alone."""
+    for i, leaf in enumerate(comparison.leaves):
         one, other = found.cotangents[i], wanted.cotangents[i]
         if jax.dtypes.canonicalize_dtype(other.dtype) != one.dtype:
-            return Check(name, False, f"d{_name(call, i)} is {one.dtype}, with jit {other.dtype}")
-        gaps = leaf_gaps(comparison, i, dtype)
-        allowed = leaf_bounds(comparison, gaps, dtype)
-        scale = max(largest(as_double(other)), gaps[0].scale)
-        errors = [relative(max(g.rounding, g.automatic), g.scale) for g in gaps if g.scale]
+            return Check(name, False, f"d{name_of(call, i)} is {one.dtype}, with jit {other.dtype}")
+        scale = max(largest(as_double(other)), leaf.gaps[0].scale)
+        errors = [relative(max(g.rounding, g.automatic), g.scale) for g in leaf.gaps if g.scale]
         amplified = ACCURACY * max(errors, default=0.0)
         distance = gap(as_double(one), as_double(other))
-        if distance > slack * max(max(allowed.repeated, amplified) * scale, gaps[0].noise, allowed.underflow):
-            return Check(name, False, f"d{_name(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
+        allowed = max(max(leaf.bounds.repeated, amplified) * scale, leaf.gaps[0].noise, leaf.bounds.underflow)
+        if distance > slack * allowed:
+            return Check(name, False, f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
     return Check(name, True)
+
+
+def name_of(call: Call, i: int) -> str:
+    """Returns the name of differentiated leaf `i`."""
+    return call.names[call.differentiated[i]]
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -139,25 +122,8 @@ def _equal(one: Any, other: Any) -> bool:
     return np.array_equal(np.asarray(one), np.asarray(other))
 
 
-def _flipped(value: Any) -> Any:
-    return value if isinstance(value, float | complex) else np.flip(np.asarray(value))
-
-
-def _stacked(one: Any, other: Any) -> np.ndarray:
-    array = jnp.asarray(one)
-    return np.stack([np.asarray(leaf, array.dtype) for leaf in (array, other)])
-
-
 def _some(pulled: dict[str, Pulled]) -> Pulled:
     return next(iter(pulled.values()))
-
-
-def _dtypes(call: Call) -> list[Any]:
-    return [jnp.asarray(value).dtype for value in call.values]
-
-
-def _name(call: Call, i: int) -> str:
-    return call.names[call.differentiated[i]]
 
 
 def _rtol(comparison: Comparison, scale: float) -> float:

@@ -1,35 +1,57 @@
 """The cotangents a rule is tried with: random ones, and those that a wrong rule likes least."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Streams of random numbers apart from each other, and from `default_rng(seed)`, of which callers draw their arguments:
+# a direction that is the argument itself would hide what only another one shows.
+COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER = range(101, 106)
 Cotangents = tuple[np.ndarray, ...]
 
 
-def cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int) -> dict[str, Cotangents]:
+def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few: bool = False) -> dict[str, Cotangents]:
     """Returns named cotangents for `outputs`, each one array per output in the output's own shape and dtype.
 
     Ones hide a wrong reduction and random ones an overflow, so there are several: random, ones, a single one, a single
     row, huge, tiny, zeros. Scaling by a power of two changes no digit, so huge and tiny show a rule that is not linear.
+    `few` leaves out all but two random ones, huge and zeros: of large arrays time is what counts.
     """
-    rng = np.random.default_rng(seed)
-    random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(4)]
+    rng = np.random.default_rng([seed, COTANGENTS])
+    random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(3 if few else 4)]
     named = {
         "random": random[0],
         "another random": random[1],
-        "ones": _each(outputs, lambda out: np.ones(out.shape, out.dtype)),
         "zeros": _each(outputs, lambda out: np.zeros(out.shape, out.dtype)),
         "huge": _each(outputs, lambda out, ct: ct * _power(out.dtype, 1), random[2]),
-        "tiny": _each(outputs, lambda out, ct: ct * _power(out.dtype, -1), random[3]),
     }
+    if few:
+        return named
+    named["ones"] = _each(outputs, lambda out: np.ones(out.shape, out.dtype))
+    named["tiny"] = _each(outputs, lambda out, ct: ct * _power(out.dtype, -1), random[3])
     if any(np.prod(out.shape) > 1 for out in outputs):
         named["a single one"] = _each(outputs, lambda out: _only(np.ones(out.shape, out.dtype), rng, rows=False))
         named["one row"] = _each(outputs, lambda out, ct: _only(ct, rng, rows=True), random[0])
     return named
+
+
+def as_leaves(name: str, given: Any, outputs: Sequence[jax.ShapeDtypeStruct]) -> Cotangents:
+    """Returns a caller's own cotangent as one array per float output; raises ValueError where it is not like these."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(given)]
+    leaves = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    found, wanted = [leaf.shape for leaf in leaves], [tuple(out.shape) for out in outputs]
+    if found != wanted:
+        raise ValueError(f"compare_vjp: the cotangent {name!r} has shapes {found}, the float outputs {wanted}")
+    return tuple(leaf.astype(out.dtype) for leaf, out in zip(leaves, outputs, strict=True))
+
+
+def of_large(named: Mapping[str, Cotangents]) -> tuple[dict[str, Cotangents], dict[str, Cotangents]]:
+    """Returns those that large arrays are run with, in the caller's dtypes and, at twice the cost, in float64."""
+    given = {name: ct for name, ct in named.items() if name != "another random"}
+    return given, {name: ct for name, ct in named.items() if name not in ("huge", "zeros")}
 
 
 def _each(outputs: Sequence[jax.ShapeDtypeStruct], make: Any, *of: Cotangents) -> Cotangents:
@@ -45,7 +67,7 @@ def _normal(rng: np.random.Generator, out: jax.ShapeDtypeStruct) -> np.ndarray:
 
 def _power(dtype: Any, sign: int) -> np.ndarray:
     """A power of two that leaves room for sums over a batch: float16 ends at 65504."""
-    return np.asarray(2.0 ** (sign * (3 if jnp.finfo(dtype).maxexp < 20 else 40))).astype(dtype)
+    return np.asarray(2.0 ** (sign * (3 if jnp.finfo(dtype).maxexp < 20 else 30))).astype(dtype)
 
 
 def _only(values: np.ndarray, rng: np.random.Generator, rows: bool) -> np.ndarray:

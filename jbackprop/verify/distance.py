@@ -13,13 +13,18 @@ def as_double(x: Any) -> np.ndarray:
 
 def gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns |one - other| element by element: 0 where both are NaN or the same infinity, inf where only one is."""
+    with np.errstate(all="ignore"):
+        apart = np.asarray(np.abs(one - other))
+    if np.isfinite(np.max(apart, initial=0.0)):
+        return apart
     same = (one == other) | (np.isnan(one) & np.isnan(other))
-    return np.where(same, 0.0, np.where(np.isfinite(one) & np.isfinite(other), _finite_gaps(one, other), np.inf))
+    return np.where(same, 0.0, np.where(np.isfinite(one) & np.isfinite(other), apart, np.inf))
 
 
 def largest(x: np.ndarray) -> float:
     """Returns max|x| over the finite elements, 0 for an empty array."""
-    return float(np.max(np.abs(np.where(np.isfinite(x), x, 0)), initial=0.0))
+    most = np.max(np.abs(x), initial=0.0)
+    return float(most if np.isfinite(most) else np.max(np.abs(np.where(np.isfinite(x), x, 0)), initial=0.0))
 
 
 def gap(one: np.ndarray, other: np.ndarray) -> float:
@@ -29,7 +34,8 @@ def gap(one: np.ndarray, other: np.ndarray) -> float:
 
 def finite_gap(one: np.ndarray, other: np.ndarray) -> float:
     """Returns the largest of the `gaps` where both are finite."""
-    return float(np.max(_finite_gaps(one, other), initial=0.0))
+    apart = gaps(one, other)
+    return float(np.max(apart, initial=0.0, where=np.isfinite(apart)))
 
 
 def gap_from(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
@@ -38,26 +44,27 @@ def gap_from(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
     Where the oracle overflows in the caller's dtype and is finite in float64, the rule may be right where it is not,
     and is held against `exact`.
     """
+    apart = gaps(rule, oracle)
+    if np.isfinite(np.max(apart, initial=0.0)):
+        return float(np.max(apart, initial=0.0))
     rescued = ~np.isfinite(oracle) & np.isfinite(exact)
-    return float(np.max(np.minimum(gaps(rule, oracle), np.where(rescued, gaps(rule, exact), np.inf)), initial=0.0))
+    return float(np.max(np.minimum(apart, np.where(rescued, gaps(rule, exact), np.inf)), initial=0.0))
 
 
 def gap_to_exact(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
     """Returns the gap between `rule` and `exact`; an overflow of the caller's dtype that the oracle shares is none."""
+    apart = gaps(rule, exact)
+    if np.isfinite(np.max(apart, initial=0.0)):
+        return float(np.max(apart, initial=0.0))
     shared = ~np.isfinite(exact) | ~np.isfinite(rule)
-    return float(np.max(np.minimum(gaps(rule, exact), np.where(shared, gaps(rule, oracle), np.inf)), initial=0.0))
+    return float(np.max(np.minimum(apart, np.where(shared, gaps(rule, oracle), np.inf)), initial=0.0))
 
 
 def accept_nan(rule: np.ndarray, oracle: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Returns `rule` with the oracle's elements in the place of its NaN where `allowed`."""
-    return np.where(np.isnan(rule) & allowed, oracle, rule)
+    return np.where(np.isnan(rule) & allowed, oracle, rule) if allowed.any() else rule
 
 
 def relative(distance: float, scale: float) -> float:
     """Returns `distance / scale`, with 0 / 0 = 0."""
     return 0.0 if distance == 0 else distance / scale if scale > 0 else float("inf")
-
-
-def _finite_gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(one) & np.isfinite(other)
-    return np.asarray(np.abs(np.where(finite, one, 0) - np.where(finite, other, 0)))

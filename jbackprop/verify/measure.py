@@ -1,28 +1,19 @@
 """The distances between a rule's cotangent and the oracle's, for one argument, and what rounding explains of them."""
 
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.verify import bounds
 from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
-from jbackprop.verify.pullback import Evaluation
+from jbackprop.verify.pullback import Evaluation, Pulled, Run
 
+ACCURACY = 8  # times the rounding error of automatic differentiation still counts as equally accurate
 STABLE = 1 / 8  # noise agrees less in two precisions than to this fraction of itself
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Rule and oracle evaluated in the caller's dtypes and in float64 (None where that is not possible)."""
-
-    rule: Evaluation
-    oracle: Evaluation
-    rule64: Evaluation | None
-    oracle64: Evaluation | None
-    cotangents: dict[str, tuple[np.ndarray, ...]]
-    inputs: tuple[Any, ...]
-    rtol: float | None
 
 
 class Gaps(NamedTuple):
@@ -54,44 +45,85 @@ class Bounds(NamedTuple):
     underflow: float
 
 
-def leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> list[Gaps]:
+class Leaf(NamedTuple):
+    """What is measured of one differentiated leaf: its distances, one for each cotangent, and their bounds."""
+
+    dtype: Any
+    gaps: tuple[Gaps, ...]
+    bounds: Bounds
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Rule and oracle evaluated in the caller's dtypes and in float64 (None where that is not possible).
+
+    `run` and `run64` evaluate both once more, at other leaves and cotangents of the same shapes, rule first; `run_rule`
+    and `run_rule64` the rule alone.
+    """
+
+    rule: Evaluation
+    oracle: Evaluation
+    rule64: Evaluation | None
+    oracle64: Evaluation | None
+    run: Run
+    run_rule: Callable[[Sequence[Any], Sequence[Any]], Pulled]
+    run64: Run | None
+    run_rule64: Callable[[Sequence[Any], Sequence[Any]], Pulled] | None
+    cotangents: Mapping[str, tuple[np.ndarray, ...]]
+    inputs: tuple[Any, ...]
+    rtol: float | None
+
+    @functools.cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """One for each of `inputs`."""
+        found = []
+        for i, value in enumerate(self.inputs):
+            dtype = jnp.asarray(value).dtype
+            gaps = _leaf_gaps(self, i, dtype)
+            found.append(Leaf(dtype, gaps, _leaf_bounds(self, gaps, dtype)))
+        return tuple(found)
+
+
+def _leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> tuple[Gaps, ...]:
     """Returns the distances for differentiated leaf `i`, once per cotangent."""
     oracle = _doubles(comparison.oracle, i)
     oracle64 = _doubles(comparison.oracle64, i) or oracle
     allowed = nan_allowed(comparison, i)
-    rule, rule64 = (
-        {name: accept_nan(found, wanted[name], allowed) for name, found in _doubles(run, i).items()}
-        for run, wanted in ((comparison.rule, oracle), (comparison.rule64, oracle64))
-    )
+    rule = {name: accept_nan(found, oracle[name], allowed) for name, found in _doubles(comparison.rule, i).items()}
+    rule64 = {
+        name: accept_nan(found, oracle64[name], allowed) for name, found in _doubles(comparison.rule64, i).items()
+    }
     rule64 = rule64 or rule
     epsilon, epsilon64 = bounds.epsilon(dtype), bounds.epsilon(np.float64 if comparison.oracle64 else dtype)
     sizes = {name: max(largest(as_double(leaf)) for leaf in d_out) for name, d_out in comparison.cotangents.items()}
-    reach = max((largest(oracle64[name]) / size for name, size in sizes.items() if size > 0), default=0.0)
+    best = {name: largest({**oracle, **oracle64}[name]) for name in sizes}
+    reach = max((best[name] / size for name, size in sizes.items() if size > 0), default=0.0)
     natural = bounds.ROUNDING * _magnitude(comparison.oracle) / max(1.0, largest(as_double(comparison.inputs[i])))
     # Where a cotangent cancels (ones into a softmax) max|g| is rounding itself: what counts is how large the gradient
     # gets with other cotangents of this size.
-    scales = {name: max(largest(oracle64[name]), reach * size) for name, size in sizes.items()}
-    automatic = {name: finite_gap(oracle[name], oracle64[name]) for name in sizes}
+    scales = {name: max(best[name], reach * size) for name, size in sizes.items()}
+    in_both = [name for name in sizes if name in oracle and name in oracle64]
+    automatic = {name: finite_gap(oracle[name], oracle64[name]) for name in in_both}
     stable = comparison.oracle64 is not None and comparison.oracle64 is not comparison.oracle
-    stable = stable and all(automatic[name] <= STABLE * scales[name] for name in sizes)
-    return [
+    stable = stable and all(automatic[name] <= STABLE * scales[name] for name in in_both)
+    return tuple(
         Gaps(
             name,
-            gap_from(rule[name], oracle[name], oracle64[name]),
-            gap(rule64[name], oracle64[name]),
-            gap_to_exact(rule[name], oracle[name], oracle64[name]),
-            finite_gap(rule[name], rule64[name]),
-            automatic[name],
+            gap_from(rule[name], oracle[name], oracle64.get(name, oracle[name])) if name in oracle else 0.0,
+            gap(rule64[name], oracle64[name]) if name in oracle64 else 0.0,
+            gap_to_exact(rule[name], oracle[name], oracle64[name]) if name in automatic else 0.0,
+            finite_gap(rule[name], rule64[name]) if name in automatic else 0.0,
+            automatic.get(name, 0.0),
             scales[name],
             natural * size * epsilon,
             natural * size * epsilon64,
             stable,
         )
         for name, size in sizes.items()
-    ]
+    )
 
 
-def leaf_bounds(comparison: Comparison, found: list[Gaps], dtype: Any) -> Bounds:
+def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any) -> Bounds:
     """Returns what rounding explains for a leaf of `dtype`, or the caller's `rtol`."""
     underflow = bounds.underflow(dtype)
     if comparison.rtol is not None:
@@ -105,12 +137,15 @@ def leaf_bounds(comparison: Comparison, found: list[Gaps], dtype: Any) -> Bounds
     eps = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
     amplification = 0.0
     if comparison.rule64 is not comparison.rule:
-        # A rule for float32 may name float32 inside; one that was given float64 may not.
-        eps = max(eps, bounds.coarsest_epsilon(comparison.rule64.jaxpr))
-        errors = [relative(max(g.rounding, g.automatic), g.scale) for g in found if not g.zero]
+        # A rule for float32 may name float32 inside; one that was given float64 may not, nor what is coarser.
+        eps = max(eps, min(bounds.coarsest_epsilon(comparison.rule64.jaxpr), coarsest))
+        rounded = [(max(g.rounding, g.automatic), ACCURACY * g.automatic + rounding * g.scale, g) for g in found]
+        errors = [relative(min(error, most), g.scale) for error, most, g in rounded if not g.zero]
         amplification = max(errors, default=0.0) / bounds.epsilon(dtype)
     formula = bounds.formula_bound(eps, length, amplification)
-    return Bounds(max(rounding, formula), formula, max(repeated, formula), underflow)
+    # That a rule is narrow inside excuses its run in float64, not that it is less accurate than autodiff.
+    shared = bounds.formula_bound(bounds.coarsest_epsilon(comparison.oracle64.jaxpr), length, amplification)
+    return Bounds(max(rounding, shared), formula, max(repeated, formula), underflow)
 
 
 def _doubles(evaluation: Evaluation | None, i: int) -> dict[str, np.ndarray]:

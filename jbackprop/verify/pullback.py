@@ -31,14 +31,22 @@ class Evaluation(NamedTuple):
 
     pulled: dict[str, Pulled]
     jaxpr: Any
-    run: Callable[..., Pulled]
 
 
-def pullback(f: Callable[..., Any], call: Call) -> Callable[[Sequence[Any], Sequence[Any]], Pulled]:
-    """Returns `(leaves, cotangents of the float outputs) -> Pulled`, by `jax.vjp` with whatever rules are in `f`."""
+Run = Callable[[Sequence[Any], Sequence[Any]], list[Pulled]]
+
+
+Pullback = Callable[[Sequence[Any], Sequence[Any]], Pulled]
+
+
+def pullback(f: Callable[..., Any], call: Call, wrap: Callable[..., Any] = lambda function: function) -> Pullback:
+    """Returns `(leaves, cotangents of the float outputs) -> Pulled`, by `jax.vjp` with whatever rules are in `f`.
+
+    `wrap` transforms the function of the leaves first, as `jax.checkpoint` does.
+    """
 
     def run(values: Sequence[Any], d_out: Sequence[Any]) -> Pulled:
-        outputs, vjp, others = jax.vjp(lambda *leaves: split_outputs(f, call, leaves), *values, has_aux=True)
+        outputs, vjp, others = jax.vjp(wrap(lambda *leaves: split_outputs(f, call, leaves)), *values, has_aux=True)
         return Pulled(outputs, others, vjp(tuple(d_out)))
 
     return run
@@ -50,23 +58,23 @@ def trace(f: Callable[..., Any], call: Call, values: Sequence[Any], d_out: Seque
     return Traced(jaxpr, jax.tree.structure(shapes))
 
 
-def evaluate(
-    traced: Sequence[Traced], values: Sequence[Any], named: Mapping[str, Sequence[np.ndarray]]
-) -> list[Evaluation]:
-    """Returns the pullbacks at `values`, compiled once and together, run with each of the named cotangents."""
+def compiled(traced: Sequence[Traced], values: Sequence[Any], d_out: Sequence[Any]) -> Run:
+    """Returns the pullbacks as one compiled function of leaves and cotangents like the given ones."""
 
     def together(*leaves: Any) -> list[Pulled]:
         return [jax.tree.unflatten(one.tree, jaxpr_as_fun(one.jaxpr)(*leaves)) for one in traced]
 
-    run = jax.jit(together).lower(*values, *next(iter(named.values()))).compile()
-    results = {name: run(*values, *d_out) for name, d_out in named.items()}
+    run = jax.jit(together).lower(*values, *d_out).compile()
+    return lambda values, d_out: run(*values, *d_out)
+
+
+def evaluate(
+    traced: Sequence[Traced], values: Sequence[Any], named: Mapping[str, Sequence[np.ndarray]], run: Run
+) -> list[Evaluation]:
+    """Returns what each of the pullbacks compiled into `run` gives at `values` with each of the named cotangents."""
+    results = {name: run(values, d_out) for name, d_out in named.items()}
     return [
-        Evaluation(
-            {name: result[i] for name, result in results.items()},
-            one.jaxpr,
-            lambda values, d_out, i=i: run(*values, *d_out)[i],
-        )
-        for i, one in enumerate(traced)
+        Evaluation({name: result[i] for name, result in results.items()}, one.jaxpr) for i, one in enumerate(traced)
     ]
 
 

@@ -1,7 +1,30 @@
 """What a comparison found, as data and as a table to read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The two cotangents of one leaf, as float64 (complex: complex128), for the cotangent where they differ most."""
+
+    cotangent: str  # its name: random, ones, ...
+    manual: np.ndarray
+    automatic: np.ndarray
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The hypothesis that explains a wrong cotangent, by its kind and in a sentence for a reader."""
+
+    argument: str
+    kind: str  # one of `diagnosis.KINDS`
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"d{self.argument}: {self.sentence}" if self.argument else self.sentence
 
 
 @dataclass(frozen=True)
@@ -17,6 +40,7 @@ class Row:
     automatic_error: float | None  # oracle in the caller's dtype against oracle in float64
     verdict: str
     ok: bool
+    evidence: Evidence | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -37,6 +61,10 @@ class Report:
     rows: tuple[Row, ...]
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    vacuous: tuple[str, ...] = ()  # what these inputs cannot show, one sentence each
+    call: str = ""  # Python that makes this comparison again
+    environment: Mapping[str, str] = field(default_factory=dict)  # versions, device, precision, seed
 
     @property
     def ok(self) -> bool:
@@ -55,7 +83,9 @@ class Report:
             f"{'ok   ' if check.ok else 'WRONG'} {check.name}" + (f": {check.detail}" if check.detail else "")
             for check in self.checks
         ]
-        return "\n".join([title, *table([header, *map(_cells, self.rows)]), *checks, *self.notes])
+        found = [f"-> {diagnosis}" for diagnosis in self.diagnoses]
+        blind = [f"not seen: {sentence}" for sentence in self.vacuous]
+        return "\n".join([title, *table([header, *map(_cells, self.rows)]), *found, *checks, *blind, *self.notes])
 
 
 class VJPError(AssertionError):

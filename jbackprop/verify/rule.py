@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr
 
 
 class Rule(NamedTuple):
@@ -27,7 +30,7 @@ class Rule(NamedTuple):
 
 def find_rule(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rule | None:
     """Returns the rule that `f` is, also inside `functools.partial` and `jax.jit`, or None where `f` is none itself."""
-    while not _is_rule(f):
+    while not is_rule(f):
         if isinstance(f, functools.partial):
             f, args, kwargs = f.func, (*f.args, *args), {**f.keywords, **kwargs}
         elif hasattr(f, "lower") and hasattr(f, "__wrapped__"):  # what jax.jit returns
@@ -48,26 +51,65 @@ def find_rule(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     return Rule(primal, *found, frozenset(static), tuple(names), bound.args, plain)
 
 
-def raw_cotangents(rule: Rule, d_out: Any) -> Any:
-    """Returns what `bwd` hands back, before JAX has looked at it, as shapes and dtypes (and None as None)."""
-    returned: list[Any] = []
-    static = [rule.args[i] for i in sorted(rule.static)]
-    arrays = [i for i in range(len(rule.args)) if i not in rule.static]
+class Returned(NamedTuple):
+    """What `fwd` saved and `bwd` handed back, before JAX has looked at it: shapes and dtypes, and None as None."""
+
+    residuals: Any
+    cotangents: Any
+    error: Exception | None  # of `bwd`, which then handed back nothing
+
+
+def raw_cotangents(rule: Rule, d_out: Any) -> Returned:
+    """Returns what one call of `fwd` and `bwd` hands back; an error of `fwd` is raised."""
+    returned: list[Returned] = []
 
     def run(values: list[Any], d_out: Any) -> None:
-        args = list(rule.args)
-        for i, value in zip(arrays, values, strict=True):
-            args[i] = value
-        _, residuals = rule.fwd(*args)
-        returned.append(jax.tree.map(_struct, rule.bwd(*static, residuals, d_out)))
+        _, residuals = rule.fwd(*_with_arrays(rule, values))
+        saved = jax.tree.map(_struct, residuals)
+        try:
+            returned.append(Returned(saved, jax.tree.map(_struct, _pulled_back(rule, residuals, d_out)), None))
+        except Exception as error:  # a finding, which the caller words
+            returned.append(Returned(saved, None, error))
 
-    jax.eval_shape(run, [rule.args[i] for i in arrays], d_out)
+    jax.eval_shape(run, _arrays(rule), d_out)
     return returned[0]
+
+
+def traced_alone(rule: Rule, d_out: Any) -> ClosedJaxpr:
+    """Traces one call of `fwd` and `bwd`, as Python runs them now and not as JAX remembers them."""
+
+    def run(values: list[Any], d_out: Any) -> Any:
+        return _pulled_back(rule, rule.fwd(*_with_arrays(rule, values))[1], d_out)
+
+    return jax.make_jaxpr(run)(_arrays(rule), d_out)
+
+
+def zero_cotangent(rule: Rule) -> Any:
+    """Returns zeros like the primal's output, float0 where that is no float."""
+    out = jax.eval_shape(lambda values: rule.primal(*_with_arrays(rule, values)), _arrays(rule))
+    return jax.tree.map(
+        lambda leaf: np.zeros(leaf.shape, leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.inexact) else jax.dtypes.float0),
+        out,
+    )
+
+
+def _arrays(rule: Rule) -> list[Any]:
+    return [arg for i, arg in enumerate(rule.args) if i not in rule.static]
+
+
+def _with_arrays(rule: Rule, values: list[Any]) -> list[Any]:
+    left = iter(values)
+    return [arg if i in rule.static else next(left) for i, arg in enumerate(rule.args)]
+
+
+def _pulled_back(rule: Rule, residuals: Any, d_out: Any) -> Any:
+    return rule.bwd(*(rule.args[i] for i in sorted(rule.static)), residuals, d_out)
 
 
 def _struct(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, Tracer) else leaf
 
 
-def _is_rule(f: Any) -> bool:
+def is_rule(f: Any) -> bool:
+    """Whether `f` is a `jax.custom_vjp`, in every version of JAX."""
     return hasattr(f, "fwd") and hasattr(f, "bwd") and hasattr(f, "defvjp")

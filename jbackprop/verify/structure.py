@@ -5,15 +5,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jbackprop.verify.arguments import Call, put_together
 from jbackprop.verify.report import Check
-from jbackprop.verify.rule import Rule, raw_cotangents
+from jbackprop.verify.rule import Rule, raw_cotangents, zero_cotangent
 
 
-def fwd_check(f: Callable[..., Any], primal: Callable[..., Any], call: Call) -> Check:
-    """Compares the type of what `jax.vjp` returns as value, which is `fwd`'s, with the primal's."""
+def fwd_check(
+    f: Callable[..., Any], primal: Callable[..., Any], call: Call, words: Callable[[Exception], str]
+) -> Check:
+    """Compares the type of what `jax.vjp` returns as value, which is `fwd`'s, with the primal's.
+
+    `words` explains an error.
+    """
     name = "fwd returns the primal's tree, shapes and dtypes"
 
     def types(of: Callable[[], Any]) -> str:
@@ -22,57 +26,44 @@ def fwd_check(f: Callable[..., Any], primal: Callable[..., Any], call: Call) -> 
     try:
         found = types(lambda: jax.vjp(lambda *leaves: put_together(f, call, leaves), *call.values)[0])
     except Exception as error:  # newer versions of JAX refuse it themselves
-        return Check(name, False, first_line(error))
+        return Check(name, False, words(error))
     wanted = types(lambda: put_together(primal, call, call.values))
     return Check(name, found == wanted, "" if found == wanted else f"{found} for {wanted}")
 
 
-def bwd_check(rule: Rule) -> tuple[Check, dict[str, str]]:
-    """Looks at what `bwd` returns before JAX does; returns the check and the complaints by argument name."""
+def bwd_check(rule: Rule, words: Callable[[Exception, Rule, Any], str]) -> tuple[Check, dict[str, str]]:
+    """Looks at what `bwd` returns before JAX does; returns the check and the complaints by argument name.
+
+    `words` explains an error of `fwd` or `bwd`.
+    """
     name = "bwd returns a tuple with a cotangent of its shape and dtype for each argument"
     names = [n for i, n in enumerate(rule.names) if i not in rule.static]
     args = [a for i, a in enumerate(rule.args) if i not in rule.static]
     try:
-        returned = raw_cotangents(rule, _zero_cotangent(rule))
+        run = raw_cotangents(rule, zero_cotangent(rule))
     except Exception as error:
-        return Check(name, False, f"bwd does not run: {first_line(error)}"), {}
+        return Check(name, False, f"fwd does not run: {words(error, rule, None)}"), {}
+    if run.error is not None:
+        return Check(name, False, f"bwd does not run: {words(run.error, rule, run.residuals)}"), {}
+    returned = run.cotangents
     if not isinstance(returned, tuple | list):
-        return Check(name, False, f"it returns {_what(returned)}: write `return (d{names[0]},)`"), {}
+        return Check(name, False, f"it returns {_what(returned)}: write {_return(names)}"), {}
     if len(returned) != len(args):
         arguments = ", ".join(names)
-        return Check(name, False, f"it returns {len(returned)} for the {len(args)} arguments ({arguments})"), {}
+        found = f"it returns {len(returned)} for the {len(args)} arguments ({arguments})"
+        return Check(name, False, f"{found}: write {_return(names)}"), {}
     complaints: dict[str, str] = {}
     for argument_name, argument, cotangent in zip(names, args, returned, strict=True):
         complaints |= _leaf_complaints(argument_name, argument, cotangent)
     serious = [f"d{n}: {text}" for n, text in complaints.items() if not text.startswith("None")]
     if isinstance(returned, list):
-        serious.insert(0, "it returns a list")
+        serious.insert(0, f"it returns a list: write {_return(names)}")
     return Check(name, not serious, "; ".join(serious)), complaints
 
 
 def first_line(error: Exception) -> str:
     """Returns the type and the first line of an error's message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def _zero_cotangent(rule: Rule) -> Any:
-    arrays = [i for i in range(len(rule.args)) if i not in rule.static]
-
-    def primal(*values: Any) -> Any:
-        args = list(rule.args)
-        for i, value in zip(arrays, values, strict=True):
-            args[i] = value
-        return rule.primal(*args)
-
-    out = jax.eval_shape(primal, *(rule.args[i] for i in arrays))
-    return jax.tree.map(
-        lambda leaf: (
-            np.zeros(leaf.shape, leaf.dtype)
-            if jnp.issubdtype(leaf.dtype, jnp.inexact)
-            else np.zeros(leaf.shape, jax.dtypes.float0)
-        ),
-        out,
-    )
 
 
 def _leaf_complaints(name: str, argument: Any, cotangent: Any) -> dict[str, str]:
@@ -83,8 +74,9 @@ def _leaf_complaints(name: str, argument: Any, cotangent: Any) -> dict[str, str]
         try:
             cotangents = tree.flatten_up_to(cotangent)
         except ValueError:
-            found = jax.tree.structure(cotangent)
-            return {name + jax.tree_util.keystr(p): f"tree {found} for {tree}" for p, _ in paths_and_leaves}
+            found, where = jax.tree.structure(cotangent), _first_difference(argument, cotangent)
+            words = f"tree {found} for {tree}, first different at {where}"
+            return {name + jax.tree_util.keystr(p): words for p, _ in paths_and_leaves}
     complaints = {}
     for (path, leaf), ct in zip(paths_and_leaves, cotangents, strict=True):
         array = jnp.asarray(leaf)
@@ -97,6 +89,24 @@ def _leaf_complaints(name: str, argument: Any, cotangent: Any) -> dict[str, str]
             if found != wanted:
                 complaints[name + jax.tree_util.keystr(path)] = f"cotangent is {found}, the argument {wanted}"
     return complaints
+
+
+def _first_difference(argument: Any, cotangent: Any) -> str:
+    """Returns the first path that one of two trees has and the other has not."""
+    wanted, found = ([jax.tree_util.keystr(p) for p, _ in _paths(tree)] for tree in (argument, cotangent))
+    missing, needless = ([p for p in one if p not in other] for one, other in ((wanted, found), (found, wanted)))
+    if missing:
+        return f"{missing[0]}, which is missing"
+    return f"{needless[0]}, which the argument has not" if needless else "the type of a node"
+
+
+def _paths(tree: Any) -> Any:
+    return jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: leaf is None)
+
+
+def _return(names: list[str]) -> str:
+    listed = ", ".join(f"d{name}" for name in names)
+    return f"`return ({listed},)`" if len(names) == 1 else f"`return {listed}`"
 
 
 def _type(x: Any) -> str:

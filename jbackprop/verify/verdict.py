@@ -7,19 +7,20 @@ from typing import Any
 import jax.numpy as jnp
 
 from jbackprop.verify.arguments import Call
-from jbackprop.verify.distance import relative
-from jbackprop.verify.measure import Bounds, Comparison, Gaps, leaf_bounds, leaf_gaps
-from jbackprop.verify.report import Row
+from jbackprop.verify.distance import as_double, gap, largest, relative
+from jbackprop.verify.measure import ACCURACY, Bounds, Comparison, Gaps
+from jbackprop.verify.report import Evidence, Row
 
-ACCURACY = 8  # times the rounding error of automatic differentiation still counts as equally accurate
 NOT_MEASURED = (None, None, None, None)
 
 
-def argument_rows(call: Call, comparison: Comparison | None, complaints: Mapping[str, str]) -> tuple[Row, ...]:
+def argument_rows(
+    call: Call, comparison: Comparison | None, complaints: Mapping[str, str], forgiven: Mapping[int, str]
+) -> tuple[Row, ...]:
     """Returns a row for each array among the arguments.
 
-    `complaints` are findings by argument that need no numbers, such as a wrong dtype; without a `comparison` (the rule
-    did not run) they are all there is.
+    `complaints` are findings by argument that need no numbers, such as a wrong dtype; `forgiven` tells, by
+    differentiated leaf, why a difference is none; without a `comparison` (the rule did not run) complaints are all.
     """
     made = []
     for position, (name, leaf) in enumerate(zip(call.names, call.leaves, strict=True)):
@@ -31,7 +32,7 @@ def argument_rows(call: Call, comparison: Comparison | None, complaints: Mapping
                 verdict = f"wrong: {complaint}" if complaint else "not compared"
                 made.append(Row(name, shape, str(dtype), *NOT_MEASURED, verdict, False))
             else:
-                made.append(_measured(name, shape, dtype, comparison, i, complaint))
+                made.append(_measured(name, shape, dtype, comparison, i, complaint, forgiven.get(i)))
         elif hasattr(leaf, "dtype"):
             made.append(Row(name, jnp.shape(leaf), str(leaf.dtype), *NOT_MEASURED, "not differentiated", True))
     return tuple(made)
@@ -42,22 +43,64 @@ def sentence(error: float) -> str:
     return f"{error:.1f}" if 0.05 <= error < 1000 else f"{error:.1e}"
 
 
+def faults(comparison: Comparison, i: int) -> list[tuple[float, str, Gaps]]:
+    """Returns what rounding does not explain of leaf `i`: the error, the words and where, for each cotangent."""
+    leaf = comparison.leaves[i]
+    found = []
+    for one in leaf.gaps:
+        fault = _fault(one, leaf.bounds, comparison.rule64 is not None)
+        if fault:
+            found.append((*fault, one))
+    return found
+
+
+def wrong_in_formula(comparison: Comparison, i: int) -> bool:
+    """Whether leaf `i` is wrong by more than rounding, which a kink may explain."""
+    found = [words for _, words, _ in faults(comparison, i)]
+    return bool(found) and not any(words.startswith("rounding error") for words in found)
+
+
 def _measured(
-    name: str, shape: tuple[int, ...], dtype: Any, comparison: Comparison, i: int, complaint: str | None
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    comparison: Comparison,
+    i: int,
+    complaint: str | None,
+    forgiven: str | None,
 ) -> Row:
-    found = leaf_gaps(comparison, i, dtype)
-    allowed = leaf_bounds(comparison, found, dtype)
-    measured64 = comparison.rule64 is not None
+    found = comparison.leaves[i].gaps
     errors = {kind: max(relative(getattr(g, kind), g.scale) for g in found) for kind in Gaps._fields[1:6]}
-    faults = [fault for g in found if (fault := _fault(g, allowed, measured64))]
     verdict = "ok" if any(not g.zero for g in found) else "ok: zero within rounding"
-    worst = max(faults, default=None, key=lambda fault: (math.isfinite(fault[0]), fault[0]))
+    found_wrong = [] if forgiven else faults(comparison, i)
+    worst = max(found_wrong, default=None, key=_telling)
+    if forgiven:
+        verdict = f"ok: {forgiven}"
     if worst:
         verdict = f"wrong: {worst[1]}"
     if complaint and (worst or not complaint.startswith("None")):  # None is right for a gradient that is zero
         verdict = f"wrong: {complaint}" + (f", {worst[1]}" if worst else "")
+    measured64 = comparison.rule64 is not None
     exact = (errors["formula"], errors["rounding"], errors["automatic"]) if measured64 else NOT_MEASURED[1:]
-    return Row(name, shape, str(dtype), errors["value"], *exact, verdict, verdict.startswith("ok"))
+    evidence = _evidence(comparison, i, worst[2].cotangent if worst else "random")
+    return Row(name, shape, str(dtype), errors["value"], *exact, verdict, verdict.startswith("ok"), evidence)
+
+
+def _telling(fault: tuple[float, str, Gaps]) -> tuple[bool, bool, float]:
+    """The order of faults: one of a cotangent of ordinary size tells a reader more than one of a huge one."""
+    ordinary = fault[2].cotangent in ("random", "another random", "ones", "a single one", "one row")
+    return ordinary, math.isfinite(fault[0]), fault[0]
+
+
+def _evidence(comparison: Comparison, i: int, cotangent: str) -> Evidence:
+    """The two gradients in float64, or in the caller's dtypes where float64 shows no difference."""
+    pairs = [
+        (as_double(rule.pulled[cotangent].cotangents[i]), as_double(oracle.pulled[cotangent].cotangents[i]))
+        for rule, oracle in ((comparison.rule64, comparison.oracle64), (comparison.rule, comparison.oracle))
+        if rule is not None and oracle is not None and cotangent in rule.pulled
+    ]
+    differ = [(ours, theirs) for ours, theirs in pairs if gap(ours, theirs) > 1e-9 * largest(theirs)]
+    return Evidence(cotangent, *(differ or pairs)[0])
 
 
 def _fault(gaps: Gaps, allowed: Bounds, measured64: bool) -> tuple[float, str] | None:

@@ -95,7 +95,7 @@ def test_names_the_wrong_argument(bwd, args, argument):
 
 def test_the_formula_error_is_measured_as_a_fraction_of_the_largest_element():
     (row,) = compare_vjp(linear_with(WRONG_LINEAR["sign"][0]), *LINEAR).rows[:1]
-    assert row.verdict.startswith("wrong: formula error 2.0 of max|g|")
+    assert row.verdict.startswith("wrong: formula error ")
     assert (row.argument, row.shape, row.dtype) == ("x", (4, 5), "float32")
     for error in (row.value_error, row.formula_error):
         assert math.isclose(measured(error), 2.0, rel_tol=1e-6)
@@ -143,7 +143,7 @@ def test_the_type_of_fwd_is_not_the_primal_s(fwd):
     ("bwd", "words"),
     [
         (lambda r, dy: [dy * r[1], dy * r[0]], "it returns a list"),
-        (lambda r, dy: dy * r[1], r"write `return \(dx,\)`"),
+        (lambda r, dy: dy * r[1], "write `return dx, dy`"),
         (lambda r, dy: (dy * r[1],), r"it returns 1 for the 2 arguments \(x, y\)"),
         (lambda r, dy: {"x": dy, "y": dy}, "it returns a dict"),
         (lambda r, dy: (1.0, dy * r[0]), r"dx: cotangent is float32\[\], the argument float32\[3\]"),

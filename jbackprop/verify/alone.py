@@ -1,0 +1,52 @@
+"""One output or one argument at a time: a rule with `symbolic_zeros` is told then that the others have no part."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jbackprop.verify.arguments import Call
+from jbackprop.verify.contract import same
+from jbackprop.verify.gradients import BARELY_OPTIMISED
+from jbackprop.verify.measure import Comparison
+from jbackprop.verify.pullback import Pulled, split_outputs
+from jbackprop.verify.report import Check
+
+NAME = "one output or argument at a time"
+
+
+def alone_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Check:
+    """Compares with the pullback of all arguments at once, for cotangents that are zero but for one output."""
+    d_out = comparison.cotangents["random"]
+    of_all = comparison.rule.pulled["random"].cotangents
+    values = call.values
+
+    def of_one_argument(i: int, leaves: Sequence[Any], d_out: Sequence[Any]) -> Any:
+        def partial(leaf: Any) -> Any:
+            return split_outputs(f, call, [*leaves[:i], leaf, *leaves[i + 1 :]])[0]
+
+        return jax.vjp(partial, leaves[i])[1](tuple(d_out))[0]
+
+    def of_one_output(k: int, leaves: Sequence[Any], d_out: Sequence[Any]) -> Any:
+        return jax.vjp(lambda *leaves: split_outputs(f, call, leaves)[0][k], *leaves)[1](d_out[k])
+
+    def run(leaves: Sequence[Any], d_out: Sequence[Any]) -> Any:
+        arguments = tuple(of_one_argument(i, leaves, d_out) for i in range(len(leaves)))
+        return arguments, [of_one_output(k, leaves, d_out) for k in range(len(d_out))]
+
+    arguments, outputs = jax.jit(run, compiler_options=BARELY_OPTIMISED)(values, d_out)
+    check = same(NAME, call, comparison, Pulled((), (), arguments), Pulled((), (), of_all), 4)
+    for k, cotangents in enumerate(outputs):
+        if not check.ok:
+            break
+        others_zero = [ct if other == k else np.zeros_like(ct) for other, ct in enumerate(d_out)]
+        wanted = comparison.run_rule(values, others_zero)
+        check = same(NAME, call, comparison, Pulled((), (), cotangents), wanted, 4)
+    return check
+
+
+def has_symbolic_zeros(f: Callable[..., Any], call: Call) -> bool:
+    """Whether a rule in `f` asks to be told which cotangents and tangents are zero by construction."""
+    text = str(jax.make_jaxpr(lambda leaves: split_outputs(f, call, leaves))(call.values))
+    return "symbolic_zeros=True" in text

@@ -1,0 +1,186 @@
+"""What is wrong in words: each finding of a comparison as a named mistake."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jbackprop.verify.arguments import Call
+from jbackprop.verify.bounds import coarsest_epsilon
+from jbackprop.verify.clauses import SIDES_WITH_THE_RULE
+from jbackprop.verify.contract import name_of
+from jbackprop.verify.diagnosis import Setting, diagnose
+from jbackprop.verify.distance import as_double
+from jbackprop.verify.float64 import float64_scope, to_float64
+from jbackprop.verify.kinks import Kinks
+from jbackprop.verify.measure import Comparison
+from jbackprop.verify.report import Check, Diagnosis, Row
+from jbackprop.verify.rule import Rule
+
+SOME_ROUNDINGS = 32
+CLOSE = 1e-6  # a formula error that float32 hardly shows
+STOPPED = "autodiff of the primal stops a gradient that the rule lets through: if it should, give a `reference`"
+MATCH = "autodiff makes another choice there, which kinks='match' demands"
+BY_CLAUSE = {  # the kind of mistake that a broken clause of the contract is, by the beginning of its name
+    "the rule runs": "structure",
+    "fwd returns the primal's tree": "structure",
+    "bwd returns a tuple": "structure",
+    "fwd returns the primal's value": "value",
+    "the value is that of": "value",
+    "the same when called again": "impure",
+    "linear in the cotangent": "not linear",
+    "zero for a zero cotangent": "not linear",
+    "the same without jit": "batching",
+    "vmap is the loop": "batching",
+    "the same in scan": "batching",
+    "the same under checkpoint": "batching",
+    "the same on": "batching",
+    "second order": "second order",
+    "one output or argument": "zero",
+    "finite differences": "unexplained",
+}
+
+
+def explain(
+    call: Call,
+    comparison: Comparison | None,
+    rows: Sequence[Row],
+    checks: Sequence[Check],
+    kinks: Kinks,
+    raw: Mapping[str, np.ndarray],
+    notes: Sequence[str],
+) -> tuple[Diagnosis, ...]:
+    """Returns a diagnosis for each wrong row, and one for each broken clause where no row tells more."""
+    broken = [(_kind(check), check) for check in checks if not check.ok]
+    impure = [Diagnosis("", kind, f"{check.name}: {check.detail}") for kind, check in broken if kind == "impure"]
+    wrong = [row for row in rows if row.verdict.startswith("wrong")]
+    setting = _setting(call, comparison, kinks.masks, raw) if wrong and comparison and not impure else None
+    narrow = _narrower_than_the_oracle(comparison)
+    if impure:  # everything else is compared with something else each time
+        return tuple(impure)
+    of_rows = [_of_row(row, setting, narrow) for row in wrong]
+    if SIDES_WITH_THE_RULE in notes:
+        of_rows = [Diagnosis(row.argument, "unexplained", STOPPED) for row in wrong]
+    elif comparison is not None and kinks.forgiven:
+        places = {name_of(call, i): words for i, words in kinks.forgiven.items()}
+        declined = [Diagnosis(row.argument, "ties", f"{places.get(row.argument)}: {MATCH}") for row in wrong]
+        of_rows = [d if d.argument in places else one for d, one in zip(declined, of_rows, strict=True)]
+    of_checks = [
+        Diagnosis("", kind, f"{check.name}: {check.detail}" if check.detail else f"not: {check.name}")
+        for kind, check in broken
+        if kind in ("value", "batching") or not of_rows or "it returns" in check.detail
+    ]
+    return (*of_checks, *of_rows)
+
+
+def raw_of_wrong_shape(rule: Rule | None, call: Call, d_out: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Returns what `bwd` itself gives for the arguments whose cotangent has another shape than they, by leaf name."""
+    if rule is None or not rule.plain:
+        return {}
+    try:
+        out, residuals = rule.fwd(*rule.args)
+        cotangent = jax.tree.unflatten(jax.tree.structure(out), list(map(jnp.asarray, d_out)))
+        returned = rule.bwd(*(rule.args[i] for i in sorted(rule.static)), residuals, cotangent)
+        names = [name for i, name in enumerate(rule.names) if i not in rule.static]
+        arguments = [arg for i, arg in enumerate(rule.args) if i not in rule.static]
+        found = {}
+        for name, argument, ct in zip(names, arguments, returned, strict=True):
+            for path, leaf in jax.tree_util.tree_leaves_with_path(ct):
+                wanted = dict(jax.tree_util.tree_leaves_with_path(argument)).get(path)
+                if wanted is not None and np.shape(wanted) != np.shape(leaf):
+                    found[name + jax.tree_util.keystr(path)] = as_double(leaf)
+        return found
+    except Exception:  # it is the rule that is looked at: whatever is wrong with it has been reported
+        return {}
+
+
+def _kind(check: Check) -> str:
+    if check.name.startswith("fwd returns the primal's tree") and _dtypes_alone(check.detail):
+        return "dtype"
+    return next(kind for start, kind in BY_CLAUSE.items() if check.name.startswith(start))
+
+
+def _dtypes_alone(detail: str) -> bool:
+    """Whether the two types of `... for ...` differ in nothing but their dtypes."""
+    found, _, wanted = (re.sub(r"[a-z]+\d+\[", "[", part) for part in detail.partition(" for "))
+    return found == wanted
+
+
+def _narrower_than_the_oracle(comparison: Comparison | None) -> float:
+    """Returns the epsilon of a dtype that the rule computes in and the oracle does not, else 0."""
+    if comparison is None or comparison.rule64 is None or comparison.oracle64 is None:
+        return 0.0
+    rule, oracle = (coarsest_epsilon(run.jaxpr) for run in (comparison.rule64, comparison.oracle64))
+    return rule if rule > oracle else 0.0
+
+
+def _of_row(row: Row, setting: Setting | None, narrow: float) -> Diagnosis:
+    words = row.verdict.removeprefix("wrong: ")
+    if words.startswith("None"):
+        return Diagnosis(row.argument, "zero", "bwd returns None, which stands for a gradient of zero")
+    if words.startswith("tree "):
+        return Diagnosis(row.argument, "structure", words)
+    if words.startswith("cotangent is") and words.split("[")[0].split(",")[0].split()[2] != row.dtype:
+        return Diagnosis(row.argument, "dtype", f"{words.split(', ')[0]}: cast it, `.astype({row.argument}.dtype)`")
+    if row.formula_error is not None and row.formula_error < SOME_ROUNDINGS * narrow:
+        digits = f"{-math.log10(narrow):.0f} digits"
+        return Diagnosis(row.argument, "accuracy", f"right to {digits}: the rule computes in a narrower dtype than f")
+    if words.startswith("rounding error"):
+        sizes, remedy = words.removeprefix("rounding error "), "sum in float32 and cast once at the end"
+        return Diagnosis(row.argument, "accuracy", f"the formula is right, the rounding is not: {sizes}; {remedy}")
+    found = None
+    if setting is not None:
+        names = setting.names
+        with np.errstate(all="ignore"):
+            found = diagnose(setting, names.index(row.argument))
+    if found is None and words.startswith("NaN or infinity"):
+        return Diagnosis(
+            row.argument, "nan", "a NaN or infinity of the right gradient comes out as a number, or is made"
+        )
+    close = row.formula_error is not None and row.formula_error < CLOSE
+    if close and (found is None or "each place" in found.sentence):
+        digits = f"{-math.log10(row.formula_error or CLOSE):.0f} digits"
+        return Diagnosis(row.argument, "accuracy", f"right to {digits}: an approximation, which an `rtol` accepts")
+    return found or Diagnosis(row.argument, "unexplained", "no mistake of the list explains it; see its picture")
+
+
+def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], raw: Mapping[str, np.ndarray]) -> Setting:
+    rule, oracle = comparison.rule64, comparison.oracle64
+    wide = rule is not None and oracle is not None and comparison.run64 is not None
+    if rule is None or oracle is None:
+        rule, oracle = comparison.rule, comparison.oracle
+    values = next(iter(oracle.pulled.values())).values
+    bounds = [leaf.bounds.formula if wide else leaf.bounds.repeated for leaf in comparison.leaves]
+    return Setting(
+        names=tuple(name_of(call, i) for i in range(len(comparison.inputs))),
+        inputs=tuple(map(as_double, comparison.inputs)),
+        outputs=tuple(map(as_double, values)),
+        cotangents={name: tuple(map(as_double, comparison.cotangents[name])) for name in oracle.pulled},
+        manual={name: tuple(map(as_double, pulled.cotangents)) for name, pulled in rule.pulled.items()},
+        oracle={name: tuple(map(as_double, pulled.cotangents)) for name, pulled in oracle.pulled.items()},
+        pull=_pull(comparison, [value.dtype for value in values]),
+        sizes={},
+        tolerance=min(max(1e-9, 100 * max(bounds)), 1e-2),
+        kinked=tuple(masks),
+        raw=raw,
+    )
+
+
+def _pull(comparison: Comparison, dtypes: Sequence[Any]) -> Any:
+    """The oracle's pullback at other inputs and cotangents, compiled already."""
+
+    def pull(inputs: Sequence[np.ndarray], d_out: Sequence[np.ndarray]) -> list[np.ndarray]:
+        cast = [np.asarray(ct).astype(dtype) for ct, dtype in zip(d_out, dtypes, strict=True)]
+        if comparison.run64 is None:
+            given = [np.asarray(x).astype(leaf.dtype) for x, leaf in zip(inputs, comparison.leaves, strict=True)]
+            pulled = comparison.run(given, cast)[1]
+        else:
+            with float64_scope():
+                pulled = comparison.run64(to_float64(list(inputs)), cast)[1]
+        return [as_double(ct) for ct in pulled.cotangents]
+
+    return pull

@@ -1,0 +1,105 @@
+"""Several outputs share a place of the input, and their contributions are replaced or averaged instead of added."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from jbackprop.verify.hypotheses.leaf import Finding, Leaf, first_name, pull, wrong_places
+from jbackprop.verify.hypotheses.words import long_axes
+
+MOST_OUTPUTS = 256  # above, contributions are told apart by the row, or by the index modulo 2 or 3
+MOST_NUMBERS = 2_000_000
+LOOSE = 8
+RIGHT = 0.005  # of the places of a large array must be right
+
+
+def overlap(leaf: Leaf) -> Iterator[Finding]:
+    """Each wrong place holds one of its contributions, or their mean."""
+    wrong, shown = wrong_places(leaf)
+    few = shown.sum() < RIGHT * wrong.size and leaf.input.size > MOST_OUTPUTS
+    if few or len(leaf.setting.outputs) != 1 or not _shared_somewhere(leaf, wrong):
+        return
+    of = f"wrong in {int(wrong.sum())} of {wrong.size} places, which several outputs share"
+    for groups in _partitions(leaf.setting.outputs[0].shape, leaf.input.size):
+        tables = {}
+        for name in list(leaf.manual)[:2]:
+            table = _contributions(leaf, groups, name, wrong)
+            if table is None:
+                return
+            tables[name] = table
+        one = np.logical_and.reduce([_matches(leaf, name, table, wrong) for name, table in tables.items()])
+        table = tables[first_name(leaf)]
+        count = (np.abs(table) > 10 * leaf.allowed[first_name(leaf)]).sum(0)
+        if bool((count <= 1).all()):
+            continue
+        used = one & (np.abs(table) > 10 * leaf.allowed[first_name(leaf)])
+        yield from _diagonal(leaf, one, wrong)
+        if not shown.any():
+            continue  # every place is a sum of several, as in a product of matrices: that is a sum left out
+        whole = bool(one.all(axis=1).any())
+        if bool(one.any(axis=0).all()) and used.any(axis=0)[count > 1].any() and not whole:
+            yield Finding("overlap", f"{of}: one contribution replaces the others instead of adding to them")
+        if all(_averages(leaf, name, table, count, wrong) for name, table in tables.items()):
+            yield Finding("overlap", f"{of}: their contributions are averaged instead of added")
+
+
+def _diagonal(leaf: Leaf, one: np.ndarray, wrong: np.ndarray) -> Iterator[Finding]:
+    """Each place has the contribution of the output at the same place, and none of the others'."""
+    own = np.flatnonzero(wrong)
+    if leaf.setting.outputs[0].shape == leaf.shape and len(one) == wrong.size and bool(one[own, range(len(own))].all()):
+        words = "each place has its own output's contribution alone: those of the other outputs are missing"
+        yield Finding("missing term", words)
+
+
+def _shared_somewhere(leaf: Leaf, wrong: np.ndarray) -> bool:
+    """Cheaply rules out rules that are larger than any sum of parts could be, or nothing but zeros."""
+    return bool(leaf.manual[first_name(leaf)][wrong].any()) and leaf.input.size > 2
+
+
+def _partitions(shape: tuple[int, ...], size: int) -> Iterator[list[np.ndarray]]:
+    """Ways to divide the outputs into groups: one by one, by row, by index modulo 2 or 3 along one axis or two."""
+    n = int(np.prod(shape))
+    axes = long_axes(shape)
+    if 1 < n <= MOST_OUTPUTS and n * size <= MOST_NUMBERS:
+        yield [(np.arange(n) == k).reshape(shape) for k in range(n)]
+        return
+    index = np.indices(shape, sparse=True)
+    for axis in axes[:1]:
+        if shape[axis] <= MOST_OUTPUTS and shape[axis] * size <= MOST_NUMBERS:
+            yield [np.broadcast_to(index[axis] == k, shape) for k in range(shape[axis])]
+    for modulus in (2, 3):
+        inner = axes[1:3] if len(axes) > 2 else axes[:2]
+        for chosen in [*((axis,) for axis in axes), tuple(inner)]:
+            keys = itertools.product(range(modulus), repeat=len(chosen))
+            groups = [
+                np.broadcast_to(
+                    np.logical_and.reduce(
+                        [np.broadcast_to(index[a] % modulus == r, shape) for a, r in zip(chosen, key, strict=True)]
+                    ),
+                    shape,
+                )
+                for key in keys
+            ]
+            yield groups
+
+
+def _contributions(leaf: Leaf, groups: list[np.ndarray], name: str, wrong: np.ndarray) -> np.ndarray | None:
+    """What each group of outputs contributes to the wrong places."""
+    (d_out,) = leaf.setting.cotangents[name]
+    rows = []
+    for group in groups:
+        found = pull(leaf, None, [d_out * group])
+        if found is None:
+            return None
+        rows.append(found[wrong])
+    return np.stack(rows)
+
+
+def _matches(leaf: Leaf, name: str, table: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    return np.abs(table - leaf.manual[name][wrong]) <= LOOSE * leaf.allowed[name]
+
+
+def _averages(leaf: Leaf, name: str, table: np.ndarray, count: np.ndarray, wrong: np.ndarray) -> bool:
+    mean = table.sum(0) / np.maximum(count, 1)
+    return bool((np.abs(mean - leaf.manual[name][wrong]) <= LOOSE * leaf.allowed[name]).all())

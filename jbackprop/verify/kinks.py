@@ -1,0 +1,211 @@
+"""Kinks and ties: where a function has no derivative, any element of its subdifferential is right.
+
+A rule that differs from the oracle at a point is held against the oracle's gradients around it, in float64:
+
+1. At random points next to the given one, where there is no tie, both must agree.
+2. One element after another is moved up and down. The oracle's gradient jumps there if it is at a kink, and the rule's
+   must lie between the two sides.
+3. All elements of one tie together are moved up and down: a rule may give everything to one winner or share it, but
+   the shares must add up. This is the support function of the subdifferential, $h'(x; -v) <= <g, v> <= h'(x; v)$.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jbackprop.verify.bounds import coarsest_epsilon
+from jbackprop.verify.cotangents import KINKS
+from jbackprop.verify.distance import as_double
+from jbackprop.verify.float64 import float64_scope, to_float64
+from jbackprop.verify.measure import Comparison
+from jbackprop.verify.pullback import Pulled
+
+SAMPLES, PROBES, ORDERS = 8, 24, 32
+WIDEST = 16  # rounds in which a tie may grow
+WORK = 2e7  # array elements that the probing may touch, which bounds its time
+STEP, WIDE_STEP = 1e-6, 1e-3  # of max|x|; the wide one where autodiff cancels, such as sin(x)/x around 0
+AGREE = 1e-7  # of max|g|, between rule and oracle next to a kink
+JUMP = 1 / 2  # of what the rule is off by: so far at least the oracle's gradient must jump
+
+Arrays = list[np.ndarray]
+
+
+class Kinks(NamedTuple):
+    """Where the gradients differ, and for which leaves a kink explains all of it, in words."""
+
+    masks: tuple[np.ndarray, ...]
+    forgiven: Mapping[int, str]
+
+
+class _Around(NamedTuple):
+    """Rule and oracle as functions of the leaves alone, at a fixed cotangent, and how far one steps."""
+
+    comparison: Comparison
+    d_out: Sequence[np.ndarray]
+    leaves: Arrays
+    steps: list[float]
+
+    def at(self, moves: Arrays) -> tuple[Arrays, Arrays]:
+        """Returns the cotangents of rule and oracle at the leaves moved by so many steps."""
+        rule, oracle = self._pulled(moves)
+        return [as_double(x) for x in rule.cotangents], [as_double(x) for x in oracle.cotangents]
+
+    def height(self, moves: Arrays) -> float:
+        """Returns the oracle's value there, weighted by the cotangent: what the cotangents are the gradient of."""
+        values = map(as_double, self._pulled(moves)[1].values)
+        return float(sum(np.sum(y * as_double(ct)) for y, ct in zip(values, self.d_out, strict=True)))
+
+    def _pulled(self, moves: Arrays) -> list[Pulled]:
+        moved = [x + step * move for x, step, move in zip(self.leaves, self.steps, moves, strict=True)]
+        if self.comparison.run64 is None:
+            given = [np.asarray(x).astype(leaf.dtype) for x, leaf in zip(moved, self.comparison.leaves, strict=True)]
+            return self.comparison.run(given, self.d_out)
+        with float64_scope():
+            return self.comparison.run64(moved, self.d_out)
+
+
+def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -> Kinks:
+    """Returns which of the `faulty` leaves are right after all, because the function has a kink where they differ."""
+    nothing = Kinks(tuple(np.zeros(np.shape(x), bool) for x in comparison.inputs), {})
+    if any(np.iscomplexobj(x) for x in comparison.inputs):
+        return nothing
+    rng = np.random.default_rng([seed, KINKS])
+    around, rule, oracle = _around(comparison)
+    budget = int(np.clip(WORK / max(1, sum(x.size for x in oracle)), 4, PROBES))
+    samples = [around.at([_off_every_tie(rng, x.shape) for x in around.leaves]) for _ in range(SAMPLES)]
+    allowed = [max(AGREE, 10 * leaf.bounds.formula) for leaf in comparison.leaves]
+    masks = [_differ(one, other, bound) for one, other, bound in zip(rule, oracle, allowed, strict=True)]
+    if not all(_agree(*sample, allowed) for sample in samples):
+        return nothing
+    sides = [found for _, found in samples]
+    forgiven = {}
+    for i in faulty:
+        count = int(masks[i].sum())
+        places = np.argwhere(masks[i])
+        chosen = places[rng.permutation(count)[:budget]]
+        if count and all(_explained(around, rule, oracle, sides, i, tuple(map(int, place))) for place in chosen):
+            what = (
+                "another subgradient"
+                if np.isfinite(oracle[i]).all()
+                else "finite where autodiff is not, or a subgradient"
+            )
+            forgiven[i] = f"{what} in {count} of {masks[i].size} places, at a kink or tie"
+    return Kinks(tuple(masks), forgiven)
+
+
+def _around(comparison: Comparison) -> tuple[_Around, Arrays, Arrays]:
+    """Returns the surroundings of the given point, and both cotangents at the point itself.
+
+    The cotangent is positive everywhere, so that a maximum stays convex and bounds of subgradients are attained.
+    """
+    run64, oracle = comparison.run64, comparison.oracle64 or comparison.oracle
+    leaves = [as_double(x) for x in (to_float64(comparison.inputs))]
+    named = comparison.cotangents["random"]
+    values = next(iter(oracle.pulled.values())).values
+    d_out = [(np.abs(ct.astype(np.float64)) + 0.1).astype(out.dtype) for ct, out in zip(named, values, strict=True)]
+    eps = max(coarsest_epsilon(oracle.jaxpr), 1e-16 if run64 else max(float(np.finfo(np.float32).eps), 1e-16))
+    narrow = max(STEP, 1e4 * eps)
+    for step in (narrow, max(narrow, WIDE_STEP)):
+        steps = [step * (float(np.max(np.abs(x[np.isfinite(x)]), initial=0.0)) or 1.0) for x in leaves]
+        around = _Around(comparison, d_out, leaves, steps)
+        rule, oracle_there = around.at([np.zeros(x.shape) for x in leaves])
+        if all(np.isfinite(x).all() for x in oracle_there):
+            break
+    return around, rule, oracle_there
+
+
+def _explained(
+    around: _Around, rule: Arrays, oracle: Arrays, sides: list[Arrays], i: int, place: tuple[int, ...]
+) -> bool:
+    """Whether the rule's cotangent at one place of leaf `i` lies in the subdifferential, alone and with its tie."""
+    up = _only(around.leaves, i, place)
+    two = [around.at(move)[1] for move in (up, [-x for x in up])]
+    found, theirs = rule[i][place], oracle[i][place]
+    if np.isnan(around.leaves[i]).any() or not np.isfinite(found):
+        return False
+    around_here = np.array([side[i][place] for side in (*sides, *two)])
+    if not np.isfinite(theirs):  # no derivative here: its limit where there is one, else any convention will do
+        if not np.isfinite(around_here).all():
+            return _is_slope(around, found, up, around.steps[i])
+        return _between(found, around_here, 1e-2 * float(np.max(np.abs(oracle[i][np.isfinite(oracle[i])]), initial=1)))
+    tie = [_differ(one, other, 1e-3) for one, other in zip(*two, strict=True)]
+    if not _jumps_so_far(found, theirs, around_here):
+        rng = np.random.default_rng(place)
+        orders = [[_off_every_tie(rng, x.shape) * x for x in tie] for _ in range(ORDERS)]
+        around_here = np.append(around_here, [around.at(order)[1][i][place] for order in orders])
+        if not _jumps_so_far(found, theirs, around_here):
+            return False
+    return all(_shares_add_up(around, rule, [*sides, *two], together) for together in (tie, _whole(around, tie)))
+
+
+def _whole(around: _Around, tie: Arrays) -> Arrays:
+    """Returns the tie with all that takes part in it: a winner that moves down leaves its place to one other alone."""
+    for _ in range(WIDEST):
+        moves = [x.astype(np.float64) for x in tie]
+        ends = [around.at(move)[1] for move in (moves, [-x for x in moves])]
+        wider = [one | _differ(up, down, 1e-3) for one, up, down in zip(tie, *ends, strict=True)]
+        if all(map(np.array_equal, tie, wider)):
+            break
+        tie = wider
+    return tie
+
+
+def _is_slope(around: _Around, found: float, up: Arrays, step: float) -> bool:
+    """Whether `found` is what the values themselves say, where they say anything: the same slope on both sides."""
+    above, here, below = (around.height([sign * x for x in up]) for sign in (1, 0, -1))
+    slopes = np.array([above - here, here - below]) / step
+    if not np.isfinite(slopes).all() or abs(slopes[0] - slopes[1]) > 1e-2 * np.max(np.abs(slopes)):
+        return True
+    return _between(found, slopes, 2e-2 * float(np.max(np.abs(slopes))) + 1e-6)
+
+
+def _jumps_so_far(found: float, theirs: float, around_here: np.ndarray) -> bool:
+    finite = np.append(around_here[np.isfinite(around_here)], theirs)
+    jump = float(finite.max() - finite.min())
+    return jump >= JUMP * float(abs(found - theirs)) and _between(found, finite, 1e-3 * jump)
+
+
+def _shares_add_up(around: _Around, rule: Arrays, seen: list[Arrays], tie: Arrays) -> bool:
+    moves = [x.astype(np.float64) for x in tie]
+    ends = [around.at(move)[1] for move in (moves, [-x for x in moves])]
+    weights = [step * move for step, move in zip(around.steps, moves, strict=True)]
+
+    def along(gradient: Arrays) -> float:
+        return float(sum(np.sum(np.where(w > 0, g * w, 0.0)) for g, w in zip(gradient, weights, strict=True)))
+
+    bounds, others = (np.array([along(gradient) for gradient in gradients]) for gradients in (ends, seen))
+    if not np.isfinite([*bounds, *others]).all():
+        return True
+    slack = 1e-3 * float(np.max(np.abs([*bounds, *others]), initial=0.0))
+    if others.min() < bounds.min() - slack or others.max() > bounds.max() + slack:
+        return True  # neither convex nor concave along the tie, so its ends are no bounds
+    return _between(along(rule), bounds, slack)
+
+
+def _only(leaves: Arrays, i: int, place: tuple[int, ...]) -> Arrays:
+    moves = [np.zeros(x.shape) for x in leaves]
+    moves[i][place] = 1.0
+    return moves
+
+
+def _off_every_tie(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(rng.uniform(0.1, 1.0, shape) * rng.choice([-1.0, 1.0], shape))
+
+
+def _between(value: float, ends: np.ndarray, slack: float) -> bool:
+    return bool(ends.min() - slack <= value <= ends.max() + slack)
+
+
+def _differ(one: np.ndarray, other: np.ndarray, tolerance: float) -> np.ndarray:
+    finite = np.isfinite(one) & np.isfinite(other)
+    scale = float(np.max(np.abs(np.where(finite, other, 0)), initial=0.0))
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one - other) > tolerance * scale
+    return np.asarray(np.where(finite, apart, ~((one == other) | (np.isnan(one) & np.isnan(other)))))
+
+
+def _agree(rule: Arrays, oracle: Arrays, allowed: list[float]) -> bool:
+    """Whether the two are the same next to the point, where the oracle has a derivative."""
+    triples = zip(rule, oracle, allowed, strict=True)
+    return not any((_differ(one, other, bound) & np.isfinite(other)).any() for one, other, bound in triples)

@@ -1,0 +1,85 @@
+"""What a user did, in words, where JAX's own message is about JAX."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import jax
+from jax.core import Tracer
+
+from jbackprop.verify.rule import Rule, is_rule
+from jbackprop.verify.structure import first_line
+
+
+def in_words(error: Exception, rule: Rule | None) -> str:
+    """Returns what went wrong when a function or its rule was traced, and the remedy; else the error's first line."""
+    if isinstance(error, jax.errors.UnexpectedTracerError) and "nondiff_arg" in str(error):
+        wanted = called(rule) if rule else "bwd(static..., residuals, ct)"
+        return (
+            "an array stands among the static arguments (nondiff_argnums), which must be Python values: take it out of "
+            f"nondiff_argnums and return None for it, or pass a Python value; bwd is called as {wanted}"
+        )
+    if isinstance(error, jax.errors.UnexpectedTracerError) or "closed-over value" in str(error):
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(_closed_over(error)))
+        if not names and "closed-over value" not in str(error):
+            return "the rule closes over a traced value, or leaves one outside: pass it as an argument or a residual"
+        what = names or "a value that is differentiated"
+        return f"the rule closes over {what}: pass it as an argument and return its cotangent from bwd"
+    if rule is None or not isinstance(error, TypeError):
+        return first_line(error)
+    if rule.plain and not _accepts(rule.bwd, len(rule.static) + 2):
+        return f"bwd is called as {called(rule)}, which its signature {inspect.signature(rule.bwd)} does not take"
+    if not _accepts(rule.fwd, len(rule.args)):
+        arguments = ", ".join(rule.names)
+        return f"fwd is called with all {len(rule.args)} arguments of the primal, also the static ones: {arguments}"
+    return first_line(error)
+
+
+def called(rule: Rule) -> str:
+    """Returns how JAX calls `bwd`: `bwd(axis, residuals, dz)`."""
+    return f"bwd({', '.join([*(rule.names[i] for i in sorted(rule.static)), 'residuals', 'ct'])})"
+
+
+def residuals_in_words(error: Exception, rule: Rule, saved: Any) -> str:
+    """Returns the error of a `bwd` that runs wrong, with the structure of what it was given."""
+    explained = in_words(error, rule)
+    unpacking = isinstance(error, TypeError | ValueError | AttributeError | KeyError | IndexError)
+    if explained != first_line(error) or not unpacking:
+        return explained
+    shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else leaf, saved)
+    return f"{explained}; bwd received residuals of structure {shapes}, as fwd saved them".replace("'", "")
+
+
+def _closed_over(error: Exception) -> Iterator[str]:
+    """Yields the traced variables that a frame of the error, or a rule in it, takes from around itself."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame: FrameType = traceback.tb_frame
+        inside_jax = str(frame.f_globals.get("__name__", "")).split(".")[0] in ("jax", "jbackprop")
+        if not inside_jax:
+            for name in frame.f_code.co_freevars:
+                if isinstance(frame.f_locals.get(name), Tracer):
+                    yield name
+            for value in list(frame.f_locals.values()):
+                if is_rule(value):
+                    for function in (value.fwd, value.bwd):
+                        yield from _free_tracers(function)
+        traceback = traceback.tb_next
+
+
+def _free_tracers(function: Callable[..., Any]) -> Iterator[str]:
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        if isinstance(cell.cell_contents, Tracer):
+            yield name
+
+
+def _accepts(function: Callable[..., Any], count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True

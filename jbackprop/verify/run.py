@@ -1,0 +1,73 @@
+"""Rule and oracle run with every cotangent, in the caller's dtypes and once more in float64."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jbackprop.verify.arguments import Call, large
+from jbackprop.verify.cotangents import Cotangents, of_large
+from jbackprop.verify.float64 import float64_scope, to_float64
+from jbackprop.verify.measure import Comparison
+from jbackprop.verify.pullback import Evaluation, Pulled, Run, Traced, compiled, evaluate, split_outputs, trace
+from jbackprop.verify.structure import first_line
+
+RunRule = Callable[[Sequence[Any], Sequence[Any]], Pulled]
+Wide = tuple[tuple[Evaluation, Evaluation], tuple[Run, RunRule]]
+
+
+def compared(
+    f: Callable[..., Any],
+    oracle: Callable[..., Any],
+    call: Call,
+    traced: Sequence[Traced],
+    named: Mapping[str, Cotangents],
+    rtol: float | None,
+) -> tuple[Comparison, tuple[str, ...]]:
+    """Returns the comparison of `f` and `oracle`, traced in this order, and notes on what could not be run."""
+    given, wide = of_large(named) if large(call) else (dict(named), dict(named))
+    run, run_rule = _programs(traced, call, call.values, given["random"])
+    if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
+        both = {**given, **wide}
+        rule_run, oracle_run = evaluate(traced, call.values, both, run)
+        runs = (run, run_rule, run, run_rule)
+        return Comparison(rule_run, oracle_run, rule_run, oracle_run, *runs, both, call.values, rtol), ()
+    in_float64, notes = _in_float64(f, oracle, call, wide)
+    if in_float64 is None:
+        given = {**given, **wide}
+    rule_run, oracle_run = evaluate(traced, call.values, given, run)
+    evaluations, runs = in_float64 or ((None, None), (None, None))
+    every = {**given, **wide}
+    return Comparison(rule_run, oracle_run, *evaluations, run, run_rule, *runs, every, call.values, rtol), notes
+
+
+def _programs(traced: Sequence[Traced], call: Call, values: Sequence[Any], d_out: Sequence[Any]) -> tuple[Run, RunRule]:
+    """Returns rule and oracle together, and the rule alone: one program where compiling costs more than running."""
+    if not large(call):
+        run = compiled(traced, values, d_out)
+        return run, lambda values, d_out: run(values, d_out)[0]
+    rule, oracle = (compiled([one], values, d_out) for one in traced)
+    return lambda values, d_out: rule(values, d_out) + oracle(values, d_out), lambda v, d_out: rule(v, d_out)[0]
+
+
+def _in_float64(
+    f: Callable[..., Any], oracle: Callable[..., Any], call: Call, named: Mapping[str, Cotangents]
+) -> tuple[Wide | None, tuple[str, ...]]:
+    """Runs rule and oracle again in float64; where that is impossible the caller's dtype must do, with a note."""
+    values = to_float64(call.values)
+    try:
+        with float64_scope():
+            # As an argument, since JAX takes no float64 constant under `vmap`; float32 where a function says so.
+            outputs, _ = jax.eval_shape(lambda leaves: split_outputs(oracle, call, leaves), values)
+            wide = {
+                name: tuple(ct.astype(out.dtype) for ct, out in zip(to_float64(d_out), outputs, strict=True))
+                for name, d_out in named.items()
+            }
+            traced = [trace(function, call, values, wide["random"]) for function in (f, oracle)]
+            run, run_rule = _programs(traced, call, values, wide["random"])
+            rule_run, oracle_run = evaluate(traced, values, wide, run)
+            return ((rule_run, oracle_run), (run, run_rule)), ()
+    except Exception as error:  # a function may refuse float64, or mix it with float32 in an operation that cannot
+        note = f"note: no float64 run, formula and rounding are not told apart: {first_line(error)}"
+        return None, (note,)

@@ -1,0 +1,110 @@
+"""Second derivatives: the gradient of a gradient through the rule, against the same of the oracle.
+
+With random directions $u$ and $v$ in the space of the leaves, both ways around:
+
+$$\\nabla_x <u, vjp_f(x; \\bar y)> \\qquad \\frac{d}{dt} vjp_f(x + t v; \\bar y)$$
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jbackprop.verify.arguments import Call
+from jbackprop.verify.contract import name_of
+from jbackprop.verify.cotangents import SECOND_ORDER
+from jbackprop.verify.distance import as_double, largest, relative
+from jbackprop.verify.float64 import float64_scope, to_float64
+from jbackprop.verify.gradients import BARELY_OPTIMISED
+from jbackprop.verify.measure import Comparison, nan_allowed
+from jbackprop.verify.pullback import pullback
+from jbackprop.verify.report import Check
+from jbackprop.verify.verdict import sentence
+
+SLACK = 64  # a second derivative amplifies rounding once more than the first
+TRIES = 4  # points next to the given one: at a kink the second derivatives need not agree
+CLAUSE = "second order"
+
+
+def second_order_check(
+    f: Callable[..., Any], oracle: Callable[..., Any], call: Call, comparison: Comparison, seed: int
+) -> Check | None:
+    """Returns the check, or None where JAX cannot differentiate one of the two twice, or there is no float64 run."""
+    if comparison.run64 is None or any(np.iscomplexobj(x) for x in comparison.inputs):
+        return None
+    if not all(jnp.issubdtype(ct.dtype, jnp.inexact) for ct in comparison.rule.pulled["random"].cotangents):
+        return None  # integers, which have no derivative, and have been complained of
+    rng = np.random.default_rng([seed, SECOND_ORDER])
+    with float64_scope():
+        values = tuple(jnp.asarray(x, jnp.float64) for x in to_float64(comparison.inputs))
+        wide = comparison.oracle64 or comparison.oracle
+        d_out = tuple(
+            jnp.asarray(ct, out.dtype)
+            for ct, out in zip(comparison.cotangents["random"], next(iter(wide.pulled.values())).values, strict=True)
+        )
+        directions = tuple(jnp.asarray(rng.standard_normal(x.shape)) for x in values)
+        for words, way in (("gradient of the gradient", _reverse), ("forward over reverse", _forward)):
+            check = _compared(words, [way(g, call) for g in (f, oracle)], values, d_out, directions, call, comparison)
+            if check and not check.ok:
+                return check
+            if check is None and way is _reverse:
+                return None
+    return Check(CLAUSE, True)
+
+
+def _reverse(g: Callable[..., Any], call: Call) -> Callable[..., Any]:
+    def total(values: Sequence[Any], d_out: Sequence[Any], directions: Sequence[Any]) -> jax.Array:
+        cotangents = pullback(g, call)(values, d_out).cotangents
+        pairs = zip(directions, cotangents, strict=True)
+        return sum((jnp.vdot(u, ct.astype(u.dtype)) for u, ct in pairs), jnp.zeros(()))
+
+    return jax.grad(total)
+
+
+def _forward(g: Callable[..., Any], call: Call) -> Callable[..., Any]:
+    def derivative(values: Sequence[Any], d_out: Sequence[Any], directions: Sequence[Any]) -> Any:
+        return jax.jvp(lambda *leaves: pullback(g, call)(leaves, d_out).cotangents, values, directions)[1]
+
+    return derivative
+
+
+def _compared(
+    words: str,
+    both: Sequence[Callable[..., Any]],
+    values: tuple[Any, ...],
+    d_out: tuple[Any, ...],
+    directions: tuple[Any, ...],
+    call: Call,
+    comparison: Comparison,
+) -> Check | None:
+    try:
+        run = jax.jit(lambda *arguments: [g(*arguments) for g in both]).lower(values, d_out, directions)
+        run = run.compile(BARELY_OPTIMISED)
+    except Exception:  # a loop of unknown length, a rule without forward mode: JAX's limits, not mistakes
+        return None
+    found = ("", 0.0)
+    rng = np.random.default_rng(SECOND_ORDER)
+    for step in [0.0] + [1e-6] * TRIES:
+        point = tuple(x + step * (jnp.max(jnp.abs(x), initial=0) + 1e-3) * rng.uniform(-1, 1, x.shape) for x in values)
+        rule, oracle = run(point, d_out, directions)
+        difference = _difference(rule, oracle, call, comparison)
+        if difference is None:
+            return Check(CLAUSE, True)
+        found = difference
+    return Check(CLAUSE, False, f"{words}: {found[0]} is off by {sentence(found[1])} of its largest element")
+
+
+def _difference(rule: Any, oracle: Any, call: Call, comparison: Comparison) -> tuple[str, float] | None:
+    for i, (one, other) in enumerate(zip(map(as_double, rule), map(as_double, oracle), strict=True)):
+        leaf = comparison.leaves[i]
+        judged = np.isfinite(other) & ~(np.isnan(one) & nan_allowed(comparison, i))
+        distance = largest(np.where(judged, np.where(np.isfinite(one), one - other, np.inf), 0.0))
+        if not np.isfinite(one[judged]).all():
+            distance = float("inf")
+        first = leaf.gaps[0].scale * 1e-6  # a second derivative of 0 comes out as rounding of the first
+        scale = max(largest(other), first)
+        if distance > max(SLACK * leaf.bounds.formula * scale, leaf.gaps[0].noise64):
+            return f"d{name_of(call, i)}", relative(distance, scale)
+    return None

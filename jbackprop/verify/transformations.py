@@ -1,0 +1,170 @@
+"""The rule under `vmap`, `scan` and `checkpoint`, and on several devices: always the same numbers as by itself."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jbackprop.verify.arguments import Call, large
+from jbackprop.verify.contract import same
+from jbackprop.verify.gradients import BARELY_OPTIMISED
+from jbackprop.verify.measure import Comparison
+from jbackprop.verify.misuse import in_words
+from jbackprop.verify.pullback import Pullback, Pulled, pullback
+from jbackprop.verify.report import Check
+from jbackprop.verify.structure import first_line
+
+
+class _Way(NamedTuple):
+    """A transformed pullback of a function, its arguments, and the points that its result holds along which axis."""
+
+    clause: str
+    words: str  # what is added to the clause's name where it fails
+    of: Callable[[Callable[..., Any]], Callable[..., Pulled]]
+    arguments: tuple[Any, Any]
+    points: tuple[tuple[Any, Any], ...]
+    axis: int | None  # None: a single result, not stacked
+
+
+CLAUSES = {"vmap": "vmap is the loop", "scan": "the same in scan", "checkpoint": "the same under checkpoint"}
+
+
+def transformation_checks(
+    f: Callable[..., Any], oracle: Callable[..., Any], call: Call, comparison: Comparison, skip: frozenset[str]
+) -> list[Check]:
+    """Returns a check for each transformation that the oracle can go through; all are compiled together."""
+    ways = [way for way in _ways(call, comparison) if way.clause not in skip]
+    failed: dict[str, Check] = {}
+    traced = []
+    for way in ways:
+        try:
+            jax.eval_shape(way.of(f), *way.arguments)
+        except Exception as error:
+            if _traceable(way, oracle):
+                failed[way.clause] = Check(CLAUSES[way.clause], False, first_line(error))
+        else:
+            traced.append(way)
+    passed: dict[str, Check] = {}
+    results, state = _results(f, traced)
+    for way, result in results:
+        check = _compared(way, result, call, comparison)
+        (passed if check.ok else failed).setdefault(way.clause, check)
+    found = [failed.get(clause) or passed[clause] for clause in CLAUSES if clause in failed or clause in passed]
+    return [*found, Check("the same when called again", False, state)] if state else found
+
+
+def _results(f: Callable[..., Any], ways: Sequence[_Way]) -> tuple[list[tuple[_Way, Pulled]], str]:
+    """Runs the ways in one program; where the backend cannot (it lacks some products in bfloat16), those it can.
+
+    Also returns what JAX says of calls that can be traced one by one, but not together in one program.
+    """
+
+    def run(arguments: list[Any]) -> list[Pulled]:
+        return [way.of(f)(*given) for way, given in zip(ways, arguments, strict=True)]
+
+    try:
+        results = jax.jit(run, compiler_options=BARELY_OPTIMISED)([way.arguments for way in ways])
+        return list(zip(ways, jax.block_until_ready(results), strict=True)), ""
+    except jax.errors.JaxRuntimeError:
+        return [pair for way in ways for pair in _results(f, [way])[0]] if len(ways) > 1 else [], ""
+    except Exception as error:
+        return [], f"several calls in one program: {in_words(error, None)}"
+
+
+def sharding_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Check | None:
+    """Compares the pullback of leaves split over all devices with one device's; None where there is one device."""
+    devices = jax.devices()
+    if len(devices) == 1:
+        return None
+    name = f"the same on {len(devices)} devices"
+    mesh = Mesh(np.asarray(devices), ("devices",))
+
+    def split(leaf: Any) -> Any:
+        divisible = np.ndim(leaf) and np.shape(leaf)[0] % len(devices) == 0 and np.size(leaf)
+        spec = PartitionSpec("devices") if divisible else PartitionSpec()
+        return jax.device_put(jnp.asarray(leaf), NamedSharding(mesh, spec))
+
+    arguments = jax.tree.map(split, (call.values, comparison.cotangents["random"]))
+    try:
+        found = jax.jit(pullback(f, call))(*arguments)
+    except Exception as error:
+        return Check(name, False, first_line(error))
+    return same(name, call, comparison, jax.tree.map(np.asarray, found), comparison.rule.pulled["random"], 4)
+
+
+def _ways(call: Call, comparison: Comparison) -> list[_Way]:
+    values, (one, other) = call.values, (comparison.cotangents[key] for key in ("random", "another random"))
+    flipped = tuple(map(_flipped, values))  # the same numbers in another place, so inside the domain of f
+    stacked = (_stacked(values, flipped), _stacked(one, other))
+    points = ((values, one), (flipped, other))
+    ways = [_Way("vmap", "", lambda g: jax.vmap(pullback(g, call)), stacked, points, 0)]
+    if large(call):
+        return ways
+    first = (_stacked(values[:1], flipped[:1]) + tuple(values[1:]), tuple(one))
+    axes = ((0, *(None for _ in values[1:])), None)
+    last = (_stacked(values, flipped, -1), _stacked(one, other, -1))
+    of_first, of_cotangent = ((values, one), ((flipped[0], *values[1:]), one)), ((values, one), (values, other))
+    return [
+        *ways,
+        _Way("vmap", "over one argument", lambda g: jax.vmap(pullback(g, call), axes), first, of_first, 0),
+        _Way(
+            "vmap",
+            "over the cotangent",
+            lambda g: jax.vmap(pullback(g, call), (None, 0)),
+            (tuple(values), stacked[1]),
+            of_cotangent,
+            0,
+        ),
+        _Way("vmap", "over the last axis", lambda g: jax.vmap(pullback(g, call), -1), last, points, 0),
+        _Way("scan", "", lambda g: _scanned(pullback(g, call)), stacked, points, 0),
+        _Way(
+            "checkpoint",
+            "",
+            lambda g: pullback(g, call, wrap=jax.checkpoint),
+            (tuple(values), tuple(one)),
+            ((values, one),),
+            None,
+        ),
+    ]
+
+
+def _scanned(run: Pullback) -> Callable[..., Pulled]:
+    return lambda values, d_out: jax.lax.scan(lambda carry, xs: (carry, run(*xs)), None, (values, d_out))[1]
+
+
+def _traceable(way: _Way, oracle: Callable[..., Any]) -> bool:
+    """Whether the oracle goes through the same transformation: else the rule is not to blame."""
+    try:
+        jax.eval_shape(way.of(oracle), *way.arguments)
+    except Exception:
+        return False
+    return True
+
+
+def _compared(way: _Way, result: Pulled, call: Call, comparison: Comparison) -> Check:
+    name = CLAUSES[way.clause]
+    for k, (values, d_out) in enumerate(way.points):
+        one = result if way.axis is None else jax.tree.map(lambda leaf, k=k: np.asarray(leaf)[k], result)
+        check = same(name, call, comparison, one, _alone(comparison, values, d_out), 4)
+        if not check.ok:
+            return Check(name, False, ", ".join(filter(None, [way.words, check.detail])))
+    return Check(name, True)
+
+
+def _alone(comparison: Comparison, values: Any, d_out: Any) -> Pulled:
+    """The rule by itself at one of the points, which may have been run already."""
+    if values is comparison.inputs and d_out is comparison.cotangents["random"]:
+        return comparison.rule.pulled["random"]
+    return comparison.run_rule(values, d_out)
+
+
+def _flipped(value: Any) -> Any:
+    return value if isinstance(value, float | complex) else np.flip(np.asarray(value))
+
+
+def _stacked(ones: Sequence[Any], others: Sequence[Any], axis: int = 0) -> tuple[np.ndarray, ...]:
+    pairs = zip(ones, others, strict=True)
+    return tuple(np.stack([np.asarray(x, jnp.asarray(one).dtype) for x in (one, other)], axis) for one, other in pairs)

@@ -1,0 +1,213 @@
+"""However a derivative is written, and wherever it stands: the right one passes and the wrong one is found."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.compare import check_vjp, compare_vjp
+
+gradients = functools.partial(compare_vjp, skip=CLAUSES)
+
+
+def normal(*shape, dtype=jnp.float32, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+X, W = normal(4), normal(4, seed=1)
+FACTORS = [1.0, 2.0]  # right and wrong
+
+
+def rule(primal, fwd, bwd, **options):
+    f = jax.custom_vjp(primal, **{k: v for k, v in options.items() if k.startswith("nondiff")})
+    f.defvjp(fwd, bwd, **{k: v for k, v in options.items() if not k.startswith("nondiff")})
+    return f
+
+
+def sine(factor, **options):
+    return rule(jnp.sin, lambda x: (jnp.sin(x), x), lambda x, d: (factor * d * jnp.cos(x),), **options)
+
+
+def scaled(factor):
+    """Takes two arguments; the cotangent of the second is multiplied by `factor`."""
+    return rule(lambda x, w: x * w, lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], factor * d * r[0]))
+
+
+def with_custom_jvp(factor):
+    f = jax.custom_jvp(lambda x, w: jnp.sin(x) * w)
+    f.defjvps(lambda t, y, x, w: t * jnp.cos(x) * w, lambda t, y, x, w: factor * t * jnp.sin(x))
+    return f
+
+
+def with_custom_gradient(factor):
+    @jax.custom_gradient
+    def product(x, w):
+        return x * w, lambda d: (d * w, factor * d * x)
+
+    return product
+
+
+def pair(factor):
+    return lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], factor * d * r[0])
+
+
+class Module:
+    def __init__(self, factor):
+        self.f = scaled(factor)
+
+    def method(self, x, w):
+        return self.f(x, w)
+
+    def __call__(self, x, w):
+        return self.f(x, w)
+
+
+def in_scan(factor):
+    def f(x, w):
+        return jax.lax.scan(lambda h, _: (scaled(factor)(jnp.sin(h), w), None), x, length=2)[0]
+
+    return f
+
+
+WRITTEN = {
+    "custom_jvp": with_custom_jvp,
+    "custom_gradient": lambda factor: lambda x, w: with_custom_gradient(factor)(x, w),
+    "a pair": pair,
+    "jit": lambda factor: jax.jit(scaled(factor)),
+    "a bound method": lambda factor: Module(factor).method,
+    "a callable object": Module,
+    "vmap": lambda factor: jax.vmap(scaled(factor)),
+    "scan": in_scan,
+    "checkpoint": lambda factor: jax.checkpoint(scaled(factor)),
+    "cond": lambda factor: lambda x, w: jax.lax.cond(x[0] > 9, lambda x, w: x, scaled(factor), x, w),
+    "jit of a partial": lambda factor: jax.jit(functools.partial(lambda f, x, w: f(x, w), scaled(factor))),
+    "a rule in the primal of a rule": lambda factor: (
+        lambda x, w: rule(jnp.exp, lambda x: (jnp.exp(x), jnp.exp(x)), lambda y, d: (d * y,))(scaled(factor)(x, w))
+    ),
+}
+
+
+@pytest.mark.parametrize("make", WRITTEN.values(), ids=WRITTEN.keys())
+def test_however_it_is_written(make):
+    assert gradients(make(1.0), X, W).ok
+    assert gradients(make(2.0), X, W).wrong == ("w",)
+
+
+def test_a_partial_of_a_rule():
+    for factor in FACTORS:
+        report = gradients(functools.partial(scaled(factor), X), W)
+        assert report.ok == (factor == 1)
+        assert [row.argument for row in report.rows] == ["w"]
+
+
+def test_a_custom_jvp_passes_every_clause():
+    check_vjp(with_custom_jvp(1.0), X, W)
+
+
+def test_a_custom_gradient_by_itself():
+    check_vjp(with_custom_gradient(1.0), X, W)
+    assert gradients(with_custom_gradient(2.0), X, W).wrong == ("args[1]",)  # JAX keeps no names there
+
+
+def test_a_custom_jvp_inside_is_not_the_one_that_is_checked():
+    assert gradients(lambda x, w: with_custom_jvp(2.0)(x, w), X, W).ok  # finite differences find it
+    assert not gradients(with_custom_jvp(2.0), X, W).ok
+
+
+def test_the_pair_has_the_name_and_the_arguments_of_its_fwd():
+    def product_fwd(x, w):
+        return x * w, (x, w)
+
+    report = gradients((product_fwd, pair(2.0)[1]), X, W)
+    assert (report.function, report.wrong) == ("product_fwd", ("w",))
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_what_is_neither_function_nor_pair_is_refused():
+    for what in (3, (jnp.sin,), (jnp.sin, 3), "f"):
+        with pytest.raises(TypeError, match=r"a function or a pair \(fwd, bwd\) is wanted, not"):
+            compare_vjp(what, X)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_equinox_differentiates_the_first_argument_alone(factor):
+    eqx = pytest.importorskip("equinox")
+
+    @eqx.filter_custom_vjp
+    def product(x, w):
+        return x * w
+
+    product.def_fwd(lambda perturbed, x, w: (x * w, None))
+    product.def_bwd(lambda residuals, d, perturbed, x, w: factor * d * w)
+    report = compare_vjp(product, X, W, skip=["second order", "finite differences"])
+    assert report.ok == (factor == 1)
+    assert [(row.argument, row.verdict[:5]) for row in report.rows] == [
+        ("x", "ok" if factor == 1 else "wrong"),
+        ("w", "not d"),
+    ]
+
+
+def test_equinox_takes_a_tree_with_static_leaves():
+    eqx = pytest.importorskip("equinox")
+
+    @eqx.filter_custom_vjp
+    def apply(layer_and_x):
+        layer, x = layer_and_x
+        return layer(x)
+
+    apply.def_fwd(lambda perturbed, given: (given[0](given[1]), None))
+
+    def bwd(residuals, d, perturbed, given):
+        layer, x = given
+        dlayer = eqx.tree_at(lambda leaf: (leaf.weight, leaf.bias), layer, (jnp.outer(d, x), 2 * d))
+        return eqx.filter(dlayer, eqx.is_inexact_array), layer.weight.T @ d
+
+    apply.def_bwd(bwd)
+    layer = eqx.nn.Linear(4, 3, key=jax.random.key(0))
+    assert gradients(apply, (layer, X)).wrong == ("layer_and_x[0].bias",)
+
+
+def power(factor, **options):
+    def fwd(x, n, *, of=1.0):
+        return x**n, x
+
+    return rule(lambda x, n: x**n, fwd, lambda n, x, d: (factor * n * d * x ** (n - 1),), **options)
+
+
+def test_nondiff_argnums():
+    assert gradients(power(1.0, nondiff_argnums=(1,)), X, 3).ok
+    assert gradients(power(2.0, nondiff_argnums=(1,)), X, 3).wrong == ("x",)
+    assert gradients(power(2.0, nondiff_argnums=(1,)), X, kwargs={"n": 3}).wrong == ("x",)
+
+
+@pytest.mark.skipif(
+    "nondiff_argnames" not in inspect.signature(jax.custom_vjp.__init__).parameters,
+    reason="this JAX has no nondiff_argnames",
+)
+def test_nondiff_argnames():
+    for n in (3, 3.0):
+        assert gradients(power(1.0, nondiff_argnames=("n",)), X + 3, n).ok
+        assert gradients(power(2.0, nondiff_argnames=("n",)), X + 3, n).wrong == ("x",)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_symbolic_zeros(factor):
+    f = rule(
+        lambda x, w: x * w,
+        lambda x, w: (x.value * w.value, (x.value, w.value)),
+        lambda r, d: (d * r[1], factor * d * r[0]),
+        symbolic_zeros=True,
+    )
+    report = compare_vjp(f, X, W, skip=[clause for clause in CLAUSES if clause != "symbolic zeros"])
+    assert report.ok == (factor == 1)
+    assert report.wrong == (() if factor == 1 else ("w",))
+    assert "one output or argument at a time" in [check.name for check in report.checks]
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_optimize_remat(factor):
+    assert compare_vjp(sine(factor, optimize_remat=True), X, skip=["vmap", "scan", "second order"]).ok == (factor == 1)

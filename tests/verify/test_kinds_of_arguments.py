@@ -1,0 +1,140 @@
+"""Whatever goes in and out of a function: pytrees, keywords, scalars, nothing at all, and every dtype."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.compare import check_vjp, compare_vjp
+
+gradients = functools.partial(compare_vjp, skip=CLAUSES)
+
+
+def normal(*shape, dtype=jnp.float32, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+X, W = normal(4), normal(4, seed=1)
+FACTORS = [1.0, 2.0]  # right and wrong
+
+
+def rule(primal, fwd, bwd, **options):
+    f = jax.custom_vjp(primal, **{k: v for k, v in options.items() if k.startswith("nondiff")})
+    f.defvjp(fwd, bwd, **{k: v for k, v in options.items() if not k.startswith("nondiff")})
+    return f
+
+
+def sine(factor, **options):
+    return rule(jnp.sin, lambda x: (jnp.sin(x), x), lambda x, d: (factor * d * jnp.cos(x),), **options)
+
+
+def scaled(factor):
+    """Takes two arguments; the cotangent of the second is multiplied by `factor`."""
+    return rule(lambda x, w: x * w, lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], factor * d * r[0]))
+
+
+class Params(NamedTuple):
+    w: jax.Array
+    b: list
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_pytrees_in_and_out(factor):
+    def f(params, x, names):
+        return {"sum": params.w * x + params.b[0], "none": None, names[0]: (x.sum(), params.b[1])}
+
+    def bwd(names, r, d):
+        params, x = r
+        total, rest = d["sum"], d[names[0]]
+        return Params(total * x, [factor * total, rest[1]]), total * params.w + rest[0]
+
+    g = rule(f, lambda params, x, names: (f(params, x, names), (params, x)), bwd, nondiff_argnums=(2,))
+    report = gradients(g, Params(W, [normal(4, seed=2), jnp.float32(2)]), X, ("rest",))
+    assert report.wrong == (() if factor == 1 else ("params.b[0]",))
+    assert [row.argument for row in report.rows] == ["params.w", "params.b[0]", "params.b[1]", "x"]
+
+
+def test_keyword_arguments():
+    report = gradients(lambda x, *, w, power=2: scaled(2.0)(x, w) ** power, X, kwargs={"w": W})
+    assert report.wrong == ("w",)
+    assert [row.argument for row in report.rows] == ["x", "w"]
+
+
+def test_any_number_of_arguments():
+    report = gradients(lambda *xs: scaled(2.0)(xs[0], xs[1]), X, W)
+    assert report.wrong == ("xs[1]",)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_several_outputs(factor):
+    f = rule(
+        lambda x: (jnp.sin(x), x.sum(), x.argmax()),
+        lambda x: ((jnp.sin(x), x.sum(), x.argmax()), x),
+        lambda x, d: (d[0] * jnp.cos(x) + factor * d[1],),
+    )
+    assert gradients(f, X).ok == (factor == 1)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("x", [jnp.float32(0.3), np.float32(0.3), 0.3, np.array(0.3)], ids=lambda x: type(x).__name__)
+def test_scalars(x, factor):
+    report = compare_vjp(sine(factor), x, skip=[clause for clause in CLAUSES if clause != "finite differences"])
+    assert report.ok == (factor == 1)
+    assert report.rows[0].shape == ()
+
+
+def test_empty_arrays():
+    f = rule(lambda x, b: x + b, lambda x, b: (x + b, None), lambda _, d: (d, d.sum(0)))
+    check_vjp(f, jnp.zeros((0, 3)), normal(3))
+    ones = rule(lambda x, b: x + b, lambda x, b: (x + b, None), lambda _, d: (d, jnp.ones(3)))
+    assert gradients(ones, jnp.zeros((0, 3)), normal(3)).wrong == ("b",)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_dtypes(dtype):
+    x = normal(30, dtype=dtype)
+    report = compare_vjp(sine(1.0), x, skip=["vmap", "scan", "checkpoint", "second order"])
+    assert (report.ok, report.rows[0].dtype) == (True, jnp.dtype(dtype).name)
+    assert gradients(sine(1.01), x).wrong == ("x",)
+
+
+def test_float64_where_the_caller_has_it():
+    with jax.enable_x64(True):
+        x = np.random.default_rng(0).standard_normal(9)
+        assert compare_vjp(sine(1.0), x, skip=["vmap", "scan", "checkpoint"]).ok
+        assert gradients(sine(1 + 1e-10), x).wrong == ("x",)
+
+
+def test_arguments_of_two_dtypes():
+    f = rule(
+        lambda x, w: x * w.astype(x.dtype),
+        lambda x, w: (x * w.astype(x.dtype), (x, w)),
+        lambda r, d: (d * r[1].astype(d.dtype), (d * r[0]).astype(r[1].dtype)),
+    )
+    check_vjp(f, X, W.astype(jnp.bfloat16), skip=["vmap", "scan", "checkpoint", "second order"])
+
+
+def test_complex_numbers():
+    z = jnp.array([1 + 2j, 0.5j, -1.0])
+    assert compare_vjp(sine(1.0), z, skip=["vmap", "scan", "checkpoint"]).ok
+    conjugated = rule(jnp.sin, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.conj(jnp.cos(x)),))
+    assert gradients(conjugated, z).wrong == ("x",)
+
+
+def test_a_random_key_and_a_static_array_are_passed_on():
+    def f(x, key, table):
+        return x * jax.random.normal(key, x.shape) * table
+
+    g = rule(
+        f,
+        lambda x, key, table: (f(x, key, table), key),
+        lambda table, key, d: (f(d, key, table), None),
+        nondiff_argnums=(2,),
+    )
+    check_vjp(
+        g, X, jax.random.key(0), np.arange(4, dtype=np.float32), skip=["vmap", "scan", "checkpoint", "second order"]
+    )
