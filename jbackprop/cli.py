@@ -1,4 +1,4 @@
-"""`jbackprop train | compare | explain | list`: the command line, one module of `jbackprop.commands` a command."""
+"""`jbackprop train | check | compare | explain | list`: one module of `jbackprop.commands` a command."""
 
 import argparse
 import difflib
@@ -10,16 +10,18 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a network on real data as a TOML file says",
+    "check": "check the gradient of a function of yours",
     "compare": "compare a rule's or a network's hand-written gradient with automatic differentiation",
     "explain": "show a rule's or a network's formula, conventions and code",
     "list": "list the rules and networks",
 }
-MODULES = {"train": "train", "compare": "compare", "explain": "explain", "list": "list_cases"}
+MODULES = {"train": "train", "check": "check", "compare": "compare", "explain": "explain", "list": "list_cases"}
 INTERRUPTED = 130
 MISUSE = 2
 
 EPILOG = """examples:
   jbackprop train configs/digits_two_layer.toml --epochs 3 --optimizer.learning-rate 0.1
+  jbackprop check my_layers:scale --arg "f32[8,16]" --arg "f32[16]"
   jbackprop compare two_layer
   jbackprop explain linear
   jbackprop list
