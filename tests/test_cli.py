@@ -265,6 +265,7 @@ def test_gradients_that_disagree_are_wrong(capsys, folder, monkeypatch):
         return loss, grads | {"b2": 2 * grads["b2"]}
 
     monkeypatch.setattr(two_layer, "loss_and_grads", doubled)
+    monkeypatch.setattr("jbackprop.training.train._plot_run", lambda *arguments: None)
     assert cli.main(["train", config(folder), *FAST]) == 1
     assert "WRONG: bounds 1e-06 in float32, 1e-14 in float64" in capsys.readouterr().out
 

@@ -1,6 +1,7 @@
 """`jbackprop train CONFIG [--field value ...]`."""
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ Trains a network as the TOML file CONFIG says, in a new folder below runs/. Any 
 
   jbackprop train configs/digits_two_layer.toml --epochs 3 --optimizer.learning-rate 0.1
 
+With --check-every k, every k-th step holds its gradient against the automatic one; certificate.json says what it found.
+
 `jbackprop train CONFIG --help` lists the fields with the values that CONFIG gives them.
 """
 FAILED, MISUSE, INTERRUPTED = 1, 2, 130
@@ -21,7 +24,7 @@ EXTRA = ("importlib_resources", "matplotlib", "msgspec", "optax", "rich", "sklea
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Trains. Returns the exit code: 0, 1 (the loss diverged or the gradients disagree), 2 (misuse), 130 (Ctrl-C)."""
+    """Trains. Returns the exit code: 0, 1 (the loss diverged or gradients disagree), 2 (misuse), 130 (Ctrl-C)."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else MISUSE
@@ -66,7 +69,9 @@ def _run(config: Any, origin: Callable[[str], str], stop: Stop) -> int:
 
     console = Console()
     try:
-        result = train(config, console, stop)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"jbackprop train: {message}", file=sys.stderr)
+            result = train(config, console, stop)
     except ConfigError as error:
         return _misuse(f"{origin(error.key)}: {error}")
     except (DataError, RunError) as error:
@@ -74,8 +79,8 @@ def _run(config: Any, origin: Callable[[str], str], stop: Stop) -> int:
     console.print(summary(result), soft_wrap=True, highlight=False, markup=False)
     if result.interrupted:
         return INTERRUPTED
-    wrong = result.ended or (result.gradients and not result.gradients.agree)
-    return FAILED if wrong else 0
+    disagree = [found for found in (result.certificate, result.gradients) if found and not found.agree]
+    return FAILED if result.ended or disagree else 0
 
 
 def _overridden(named: Any, path: str, overrides: Sequence[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The same training with each of the three gradients, side by side."""
 
+import msgspec
 import numpy as np
 
 from jbackprop.training import trainer as trainers
@@ -17,17 +18,18 @@ def loss_curves(
 
     `known` is the trainer of `config.gradient`, which then need not be compiled again.
     """
+    unchecked = msgspec.structs.replace(config, check_every=0)
     curves = {}
     init = known.init if known else None
     for name in NAMES:
         if stop():
             break
-        trainer = known if known and name == config.gradient else trainers.build(config, dataset, name)
+        trainer = known if known and name == config.gradient else trainers.build(unchecked, dataset, name)
         init = init or trainer.init  # the same weights for all, compiled once
         state, key = init(config.seed)
         losses = []
         for epoch in range(1, epochs + 1):
-            state, epoch_losses = trainer.epoch(state, key, epoch, stop)
+            state, epoch_losses, _ = trainer.epoch(state, key, epoch, stop)
             losses.append(epoch_losses)
         curves[name] = np.concatenate(losses)
     return curves

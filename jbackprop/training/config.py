@@ -54,10 +54,10 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The data set and where its prepared files lie."""
 
-    name: Literal["digits"] = "digits"
+    name: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
     """Data set."""
     dir: str | None = None
-    """Folder of the prepared files; None is ~/.cache/jbackprop/data ($XDG_CACHE_HOME is honoured)."""
+    """Folder of the IDX files or the prepared files; None is ~/.cache/jbackprop/data ($XDG_CACHE_HOME is honoured)."""
 
 
 class Optimizer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,6 +89,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A whole epoch in one compiled loop (scan), one call a step (steps), or what is faster here (auto)."""
     agreement_epochs: Annotated[int, Meta(ge=0)] = 3
     """Epochs for which all three gradients are trained side by side, for the agreement plot; 0 is none."""
+    check_every: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    """Steps from one check of the gradient against the automatic one to the next, in the compiled step; 0 is none."""
     name: str | None = None
     """Head of the run folder's name; None is the name of the configuration file."""
     runs: str = "runs"
@@ -163,6 +165,7 @@ def to_toml(config: Config) -> str:
     seed = 0
     loop = "auto"
     agreement_epochs = 3
+    check_every = 0
     runs = "runs"
     <BLANKLINE>
     [network]
@@ -188,6 +191,8 @@ def _check_settings(config: Config) -> None:
         if part.name != owner and getattr(part, key) is not None:
             name = f"{section}.{key}"
             raise ConfigError(f"{name}: a setting of {owner!r} alone, not of {section}.name = {part.name!r}", name)
+    if config.check_every and config.gradient == "automatic":
+        raise ConfigError("check_every: the automatic gradient would be held against itself", "check_every")
     network = config.network
     if network.name == "two_layer" and len(network.hidden) != 1:
         widths = list(network.hidden)

@@ -40,29 +40,45 @@ def _live(console: Console, epochs: int) -> Iterator[Show]:
     )
     with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task("training", total=epochs, figures="first epoch")
+        worst = _running_worst()
 
         def show(metrics: Metrics) -> None:
-            progress.update(task, completed=metrics.epoch, figures=_fitting(metrics, free))
+            progress.update(task, completed=metrics.epoch, figures=_fitting(metrics, worst(metrics), free))
 
         yield show
 
 
 def _plain(console: Console, epochs: int) -> Show:
     first = last = 0.0
+    worst = _running_worst()
 
     def show(metrics: Metrics) -> None:
         nonlocal first, last
         now = time.perf_counter()
+        checked = worst(metrics)
         first = first or now  # the first epoch, with its compilation, says nothing about the others
         due = metrics.epoch in (1, epochs) or metrics.epoch % max(1, epochs // PLAIN_LINES) == 0
         if due or now - last > PLAIN_SECONDS:
             last = now
             left = (now - first) / (metrics.epoch - 1) * (epochs - metrics.epoch) if metrics.epoch > 1 else None
             ending = "" if left is None or metrics.epoch == epochs else f"  {left:.0f} s left"
-            line = f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {_figures(metrics)}{ending}"
+            line = f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {_figures(metrics)}{checked}{ending}"
             console.print(line, soft_wrap=True, highlight=False)
 
     return show
+
+
+def _running_worst() -> Callable[[Metrics], str]:
+    """Returns the function that puts into words the largest disagreement up to the metrics that it is given."""
+    worst: float | None = None
+
+    def words(metrics: Metrics) -> str:
+        nonlocal worst
+        if metrics.gradient_disagreement:
+            worst = max(worst or 0.0, *metrics.gradient_disagreement.values())
+        return "" if worst is None else f"  gradient disagreement at most {worst:.1e}"
+
+    return words
 
 
 def _figures(metrics: Metrics) -> str:
@@ -72,9 +88,10 @@ def _figures(metrics: Metrics) -> str:
     )
 
 
-def _fitting(metrics: Metrics, width: int) -> str:
+def _fitting(metrics: Metrics, checked: str, width: int) -> str:
     """Returns the fullest figures that fit: a terminal that is too narrow would lose the epoch and the time left."""
     loss, accuracy = f"loss {metrics.loss:.4f}", f"test {metrics.test_accuracy:.2%}"
     speed = f"{metrics.samples_per_second:,.0f}/s"
-    shorter = (f"{loss}  {accuracy}  {speed}", f"{loss}  {accuracy}", loss, "")
-    return next(figures for figures in (_figures(metrics), *shorter) if len(figures) <= max(width, 0))
+    longer = (f"{_figures(metrics)}{checked}", f"{loss}  {accuracy}{checked}") if checked else ()
+    shorter = (_figures(metrics), f"{loss}  {accuracy}  {speed}", f"{loss}  {accuracy}", loss, "")
+    return next(figures for figures in (*longer, *shorter) if len(figures) <= max(width, 0))

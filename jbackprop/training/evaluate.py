@@ -35,13 +35,13 @@ def make_evaluate(model: Model, batch: int = BATCH) -> Callable[..., Evaluation]
 
     @jax.jit
     def sums(params, split: Split, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        rows = start + jnp.arange(batch)
+        rows = start + jnp.arange(batch, dtype=jnp.int32)
         counts = rows < split.labels.size
         images = jnp.take(split.images, rows, axis=0, mode="clip")
         labels = jnp.take(split.labels, rows, axis=0, mode="clip")
         logits = model.logits(params, model.prepare(images))
         losses, _ = softmax_cross_entropy_fwd(logits, labels, "none")
-        right = jnp.argmax(logits, axis=-1) == labels
+        right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
         return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(counts & right)
 
     def evaluate(params, split: Split) -> Evaluation:

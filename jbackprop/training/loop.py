@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jbackprop.training.check import Checks, checked_rows
 from jbackprop.training.data import Dataset
 from jbackprop.training.interrupt import Stop, never
 from jbackprop.training.state import State
@@ -17,7 +18,10 @@ class TrainingError(Exception):
 
 
 class Metrics(NamedTuple):
-    """One row: the mean loss of the epoch's steps, both splits evaluated after it, and the time its steps took."""
+    """One row: the mean loss of the epoch's steps, both splits evaluated after it, and the time its steps took.
+
+    `gradient_disagreement` is the largest of the epoch's checks by parameter, None where there were none.
+    """
 
     epoch: int
     step: int
@@ -27,13 +31,15 @@ class Metrics(NamedTuple):
     test_accuracy: float
     seconds: float
     samples_per_second: float
+    gradient_disagreement: dict[str, float] | None = None
 
 
 class Progress(NamedTuple):
-    """The state after an epoch, and the epoch's metrics; None where it was stopped on the way."""
+    """The state after an epoch, the epoch's metrics, None where it was stopped on the way, and its checks if any."""
 
     state: State
     metrics: Metrics | None
+    checks: Checks | None = None
 
 
 def fit(trainer: Trainer, dataset: Dataset, seed: int, epochs: int, stop: Stop = never) -> Iterator[Progress]:
@@ -45,13 +51,14 @@ def fit(trainer: Trainer, dataset: Dataset, seed: int, epochs: int, stop: Stop =
     yield Progress(state, None)
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
-        state, losses = trainer.epoch(state, key, epoch, stop)
+        state, losses, rows = trainer.epoch(state, key, epoch, stop)
         seconds = time.perf_counter() - start
+        checks = _checks(trainer, state, rows)
         if len(losses) < trainer.steps:
-            yield Progress(state, None)
+            yield Progress(state, None, checks)
             return
         metrics = _metrics(epoch, losses, seconds, trainer, state, dataset)
-        yield Progress(state, metrics)
+        yield Progress(state, metrics._replace(gradient_disagreement=_largest(trainer, checks)), checks)
         if not np.isfinite(losses).all():
             step = int(state.step) - len(losses) + int(np.argmin(np.isfinite(losses))) + 1
             raise TrainingError(
@@ -60,6 +67,18 @@ def fit(trainer: Trainer, dataset: Dataset, seed: int, epochs: int, stop: Stop =
             )
         if stop():
             return
+
+
+def _checks(trainer: Trainer, state: State, rows: np.ndarray) -> Checks | None:
+    checks = checked_rows(int(state.step) - len(rows) + 1, rows) if trainer.checked else None
+    return checks if checks and len(checks.steps) else None
+
+
+def _largest(trainer: Trainer, checks: Checks | None) -> dict[str, float] | None:
+    if checks is None:
+        return None
+    worst = checks.disagreement.max(axis=0).tolist()
+    return dict(zip((parameter.path for parameter in trainer.checked), worst, strict=True))
 
 
 def _metrics(

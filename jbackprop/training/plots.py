@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from jbackprop.training.agreement import disagreement
+from jbackprop.training.check import Checks, Parameter
 from jbackprop.training.loop import Metrics
 
 BLUE, ORANGE, GREEN, RED, GREY = "#1f6fb4", "#e07b28", "#2a8c4a", "#c8332b", "#8a8a8a"
@@ -64,6 +66,37 @@ def gradient_agreement(losses: Mapping[str, np.ndarray], leaves: Mapping[str, Ma
     left.legend(frameon=False)
     for axes in (middle, right):
         axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    return figure
+
+
+def gradient_check(checks: Checks, parameters: Sequence[Parameter], gradient: str, most: int = 200) -> Figure:
+    """The disagreement of each parameter's gradient with the automatic one, against the step.
+
+    Of more than `most` checks, each point is the largest of several. What is not finite is a cross at the upper edge.
+    """
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots()
+    several = -(-len(checks.steps) // most)
+    starts = np.arange(0, len(checks.steps), several)
+    steps, largest = checks.steps[starts], np.maximum.reduceat(checks.disagreement, starts)
+    finite = np.where(np.isfinite(largest), largest, np.nan)
+    bound = max(parameter.bound for parameter in parameters)
+    top = 3 * max(float(np.nanmax(finite, initial=0.0)), bound)
+    few = len(parameters) < 10
+    colours = colormaps["tab10"]([0, 1, 2, 4, 5, 6, 7, 8, 9]) if few else colormaps["turbo"](range(0, 256, 8))
+    for i, parameter in enumerate(parameters):
+        colour = colours[i % len(colours)]
+        axes.plot(steps, finite[:, i], ".-", linewidth=0.6, markersize=4, color=colour, label=parameter.path)
+        lost = steps[np.isinf(largest[:, i])]
+        axes.plot(lost, np.full(len(lost), top), "x", color=colour, clip_on=False)
+    axes.axhline(bound, color=RED, linewidth=1, label=f"bound {bound:.1e}")
+    _rounding(axes.axhline, "float32 rounding, 2⁻²³")
+    axes.set_yscale("symlog", linthresh=1e-8, linscale=0.5)
+    of = f", largest of {several} checks" if several > 1 else ""
+    axes.set(ylim=(-2e-9, top), xlabel="step", ylabel=f"max|d| / max|g|{of}")
+    axes.set_title(f"Disagreement of the gradient ({gradient}) with the automatic one during training")
+    _clean(axes)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), ncols=-(-len(parameters) // 16))
     return figure
 
 

@@ -44,10 +44,19 @@ def save_config(folder: Path, config: Config) -> None:
 
 
 def append_metrics(folder: Path, metrics: Metrics) -> None:
-    """Adds one line to `metrics.jsonl`. JSON has no NaN and no infinity: these are null."""
-    row = {key: value if math.isfinite(value) else None for key, value in metrics._asdict().items()}
+    """Adds one line to `metrics.jsonl`. JSON has no NaN and no infinity: these are null.
+
+    An epoch without a check of the gradient has no `gradient_disagreement`.
+    """
+    row = metrics._asdict()
+    disagreement = row.pop("gradient_disagreement")
+    row = _finite(row) | ({"gradient_disagreement": _finite(disagreement)} if disagreement else {})
     with open(folder / "metrics.jsonl", "a") as file:
         file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value if math.isfinite(value) else None for key, value in row.items()}
 
 
 def save_params(folder: Path, params: Any) -> None:

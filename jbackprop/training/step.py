@@ -1,30 +1,37 @@
 """One training step, and a whole epoch of them in one compiled loop."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jbackprop.training.check import Check
 from jbackprop.training.data import Split
 from jbackprop.training.gradient import LossAndGrads
 from jbackprop.training.state import State
 
-Step = Callable[[State, Split, jax.Array], tuple[State, jax.Array]]
-"""`(state, split, rows) -> (state, loss)`; one batch is the rows `(batch,)` of the split."""
+Step = Callable[[State, Split, jax.Array], tuple[State, Any]]
+"""`(state, split, rows) -> (state, loss)`; one batch is the rows `(batch,)` of the split. With a check of the gradient,
+`(loss, disagreement)` takes the place of `loss`."""
 
 
-def make_step(gradient: LossAndGrads, tx: optax.GradientTransformation, prepare: Callable) -> Step:
+def make_step(
+    gradient: LossAndGrads, tx: optax.GradientTransformation, prepare: Callable, check: Check | None = None
+) -> Step:
     """Returns one step of the optimiser as a pure function. `prepare` turns uint8 images into the network's input."""
 
-    def step(state: State, split: Split, rows: jax.Array) -> tuple[State, jax.Array]:
+    def step(state: State, split: Split, rows: jax.Array) -> tuple[State, Any]:
         # the rows are a permutation: "clip" leaves out the bounds check and the masking of jnp.take's default
         images = jnp.take(split.images, rows, axis=0, mode="clip")
         labels = jnp.take(split.labels, rows, axis=0, mode="clip")
-        loss, grads = gradient(state.params, prepare(images), labels)
+        x = prepare(images)
+        loss, grads = gradient(state.params, x, labels)
+        logged = (loss, check(state.step, state.params, x, labels, grads)) if check else loss
         with jax.numpy_dtype_promotion("standard"):  # optax.adam raises a float to an int32, which "strict" refuses
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
+        return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), logged
 
     return step
 
@@ -40,6 +47,6 @@ def shuffled_batches(key: jax.Array, epoch: jax.Array, examples: int, batch_size
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
-def scan_epoch(step: Step, state: State, split: Split, batches: jax.Array) -> tuple[State, jax.Array]:
-    """Returns the state after all batches `(steps, batch)` and the loss of each step `(steps,)`."""
+def scan_epoch(step: Step, state: State, split: Split, batches: jax.Array) -> tuple[State, Any]:
+    """Returns the state after all batches `(steps, batch)` and what each step logged: its loss, `(steps,)`."""
     return jax.lax.scan(lambda state, rows: step(state, split, rows), state, batches)

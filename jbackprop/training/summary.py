@@ -1,13 +1,15 @@
-"""The last words of a run: test accuracy, the three gradients, where the files lie."""
+"""The last words of a run: test accuracy, the gradients, where the files lie."""
 
 from jbackprop.training.train import Result
 
 FILES = {
     "curves.png": "loss and accuracy",
+    "gradient_check.png": "disagreement of the gradient with the automatic one in every checked step",
     "gradient_agreement.png": "training with each of the three gradients, and how far they are apart",
     "predictions.png": "test images and what the network says",
     "first_layer.png": "weights of the first layer as images",
     "params.npz": "parameters",
+    "certificate.json": "what the checks of the gradient during training found",
     "metrics.jsonl": "one line an epoch",
     "config.toml": "the configuration as it was used",
 }
@@ -24,6 +26,8 @@ def summary(result: Result) -> str:
             f"\ntest accuracy {last.test_accuracy:.2%} ({right} of {result.test_examples} right), "
             f"training accuracy {last.train_accuracy:.2%}; {len(result.metrics)} epochs, {seconds:.1f} s of steps"
         )
+    if result.certificate is not None:
+        parts.append(f"\n{result.certificate}")
     if result.gradients is not None:
         parts.append(
             "\nthe three gradients of the trained network on one batch: "

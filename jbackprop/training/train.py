@@ -10,6 +10,8 @@ from rich.console import Console
 
 from jbackprop.training import agreement, data, plots, run
 from jbackprop.training import trainer as trainers
+from jbackprop.training.certificate import Certificate, certify, save_certificate
+from jbackprop.training.check import Checks, joined
 from jbackprop.training.config import Config
 from jbackprop.training.data import Dataset
 from jbackprop.training.display import display
@@ -23,15 +25,28 @@ AGREEMENT = "gradient_agreement.png"
 
 
 class Result(NamedTuple):
-    """What a run leaves. `ended` says why it ended early, None where it did not; `gradients` is None where it did."""
+    """What a run leaves. `ended` says why it ended early, None where it did not; `gradients` is None where it did.
+
+    `certificate` is None where no step was checked.
+    """
 
     folder: Path
     metrics: list[Metrics]
     params: Any
     test_examples: int
+    certificate: Certificate | None
     gradients: GradientComparison | None
     ended: str | None
     interrupted: bool
+
+
+class Trained(NamedTuple):
+    """What the loop leaves."""
+
+    metrics: list[Metrics]
+    checks: list[Checks]
+    state: Any
+    ended: str | None
 
 
 def train(config: Config, console: Console, stop: Stop = never) -> Result:
@@ -48,8 +63,10 @@ def train(config: Config, console: Console, stop: Stop = never) -> Result:
     folder = run.new_folder(Path(config.runs), config.name or config.network.name)
     run.save_config(folder, config)
     _announce(console, config, dataset, trainer)
-    metrics, params, ended = _fit(config, dataset, trainer, folder, console, stop)
+    metrics, checks, state, ended = _fit(config, dataset, trainer, folder, console, stop)
+    params = state.params
     run.save_params(folder, params)
+    certificate = _certify(config, trainer, folder, joined(checks), int(state.step), ended) if checks else None
     _plot_run(folder, trainer, dataset, metrics, params)
     gradients = None if ended or stop() else _compare(config, dataset, trainer, params)
     if gradients and config.agreement_epochs and not stop():
@@ -57,7 +74,7 @@ def train(config: Config, console: Console, stop: Stop = never) -> Result:
     interrupted = stop()
     if interrupted and not ended:
         ended = _stopped_late(folder, config, gradients)
-    return Result(folder, metrics, params, dataset.test.labels.size, gradients, ended, interrupted)
+    return Result(folder, metrics, params, dataset.test.labels.size, certificate, gradients, ended, interrupted)
 
 
 def _go_on(stop: Stop) -> None:
@@ -68,35 +85,44 @@ def _go_on(stop: Stop) -> None:
 def _announce(console: Console, config: Config, dataset: Dataset, trainer: Trainer) -> None:
     params = jax.eval_shape(trainer.model.init, jax.random.key(0))
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    every = f"\nits gradient is held against the automatic one every {config.check_every:,} steps"
     console.print(
         f"{config.network.name} with {count:,} parameters on {config.data.name}: "
         f"{dataset.train.labels.size:,} training and {dataset.test.labels.size:,} test images\n"
         f"gradient {config.gradient}, {config.optimizer.name} with learning rate {config.optimizer.learning_rate:g}, "
         f"batches of {config.batch_size}, an epoch by {trainer.loop} on {jax.default_backend()} "
-        f"(compiled in {trainer.compile_seconds:.1f} s)",
+        f"(compiled in {trainer.compile_seconds:.1f} s){every if trainer.checked else ''}",
         soft_wrap=True,
         highlight=False,
     )
 
 
-def _fit(
-    config: Config, dataset: Dataset, trainer: Trainer, folder: Path, console: Console, stop: Stop
-) -> tuple[list[Metrics], Any, str | None]:
+def _fit(config: Config, dataset: Dataset, trainer: Trainer, folder: Path, console: Console, stop: Stop) -> Trained:
     metrics: list[Metrics] = []
-    params: Any = None
+    checks: list[Checks] = []
+    state: Any = None
     try:
         with display(console, config.epochs) as show:
             for progress in fit(trainer, dataset, config.seed, config.epochs, stop):
-                params = progress.state.params
+                state = progress.state
+                checks += [progress.checks] if progress.checks else []
                 if progress.metrics:
                     metrics.append(progress.metrics)
                     run.append_metrics(folder, progress.metrics)
                     show(progress.metrics)
     except TrainingError as error:
-        return metrics, params, str(error)
-    if len(metrics) < config.epochs:
-        return metrics, params, f"stopped by Ctrl-C after {len(metrics)} of {config.epochs} epochs"
-    return metrics, params, None
+        return Trained(metrics, checks, state, str(error))
+    stopped = f"stopped by Ctrl-C after {len(metrics)} of {config.epochs} epochs"
+    return Trained(metrics, checks, state, stopped if len(metrics) < config.epochs else None)
+
+
+def _certify(
+    config: Config, trainer: Trainer, folder: Path, checks: Checks, steps: int, ended: str | None
+) -> Certificate:
+    certificate = certify(config.gradient, config.check_every, steps, trainer.checked, checks)
+    save_certificate(folder, certificate, config, ended)
+    _save(folder, "gradient_check.png", plots.gradient_check(checks, trainer.checked, config.gradient))
+    return certificate
 
 
 def _stopped_late(folder: Path, config: Config, gradients: GradientComparison | None) -> str:

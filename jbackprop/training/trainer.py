@@ -11,6 +11,7 @@ import numpy as np
 from jbackprop.training import model as models
 from jbackprop.training import optimizer
 from jbackprop.training import state as states
+from jbackprop.training.check import Check, Parameter, make_check, parameters
 from jbackprop.training.config import Config, ConfigError, Gradient
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.evaluate import Evaluation, make_evaluate
@@ -25,14 +26,16 @@ BARELY_OPTIMISED: dict[str, Any] = {"xla_backend_optimization_level": 0}
 
 MOST_PARAMETERS = 2**27  # half a gigabyte in float32; a step needs three times that
 
-Epoch = Callable[[State, jax.Array, int, Stop], tuple[State, np.ndarray]]
+Epoch = Callable[[State, jax.Array, int, Stop], tuple[State, np.ndarray, np.ndarray]]
 
 
 class Trainer(NamedTuple):
-    """`init(seed) -> (state, key)`, `epoch(state, key, epoch, stop) -> (state, losses)`, `evaluate(params, split)`.
+    """What a run calls: `init(seed) -> (state, key)`, `evaluate(params, split)` and
+    `epoch(state, key, epoch, stop) -> (state, losses, rows)`.
 
-    `epoch` gives the state's memory to its result: the state passed in cannot be used again. `losses` has one entry a
-    step, fewer than `steps` where `stop()` became true between two steps.
+    `epoch` gives the state's memory to its result: the state passed in cannot be used again. `losses` and `rows` have
+    one entry a step, fewer than `steps` where `stop()` became true between two steps. A row is the gradient's
+    disagreement for each of `checked`, `NOT_CHECKED` at steps without a check.
     """
 
     model: Model
@@ -41,6 +44,7 @@ class Trainer(NamedTuple):
     evaluate: Callable[..., Evaluation]
     batch_size: int
     steps: int
+    checked: tuple[Parameter, ...]
     loop: str
     compile_seconds: float
 
@@ -72,11 +76,21 @@ def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) ->
     _check_size(shapes.params)
     began = time.perf_counter()
     compiled = _scanned if loop == "scan" else _stepped
-    step = make_step(loss_and_grads(gradient, model), tx, model.prepare)
+    check, checked = _check(config, model, dataset, shapes.params)
+    step = make_step(loss_and_grads(gradient, model), tx, model.prepare, check)
     epoch = compiled(step, dataset, config.batch_size, shapes)
     seconds = time.perf_counter() - began
     steps = examples // config.batch_size
-    return Trainer(model, init, epoch, make_evaluate(model), config.batch_size, steps, loop, seconds)
+    return Trainer(model, init, epoch, make_evaluate(model), config.batch_size, steps, checked, loop, seconds)
+
+
+def _check(config: Config, model: Model, dataset: Dataset, params: Any) -> tuple[Check | None, tuple[Parameter, ...]]:
+    if not config.check_every:
+        return None, ()
+    automatic = loss_and_grads("automatic", model)
+    batch = [jax.ShapeDtypeStruct((config.batch_size, *split.shape[1:]), split.dtype) for split in dataset.train]
+    x = jax.eval_shape(model.prepare, batch[0])
+    return make_check(automatic, config.check_every), parameters(params, automatic, x, batch[1])
 
 
 def _check_size(params: Any) -> None:
@@ -101,37 +115,44 @@ shuffle = jax.jit(shuffled_batches, static_argnames=("examples", "batch_size"), 
 
 
 def _scanned(step: Step, dataset: Dataset, batch_size: int, start: Any) -> Epoch:
-    def whole(state: State, split: Split, batches: jax.Array) -> tuple[State, jax.Array]:
+    def whole(state: State, split: Split, batches: jax.Array) -> tuple[State, Any]:
         return scan_epoch(step, state, split, batches)
 
     split, examples = dataset.train, dataset.train.labels.size
     batches = shuffle(jax.random.key(0), np.int32(0), examples, batch_size)
     compiled = jax.jit(whole, donate_argnums=0).lower(start, split, batches).compile()
 
-    def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray]:
+    def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray, np.ndarray]:
         del stop  # one call is the whole epoch
-        state, losses = compiled(state, split, shuffle(key, np.int32(epoch), examples, batch_size))
-        return state, np.asarray(losses)
+        state, logged = compiled(state, split, shuffle(key, np.int32(epoch), examples, batch_size))
+        return state, *_losses_and_rows(logged)
 
     return run
 
 
 def _stepped(step: Step, dataset: Dataset, batch_size: int, start: Any) -> Epoch:
-    def one(state: State, split: Split, batches: jax.Array, i: jax.Array) -> tuple[State, jax.Array]:
+    def one(state: State, split: Split, batches: jax.Array, i: jax.Array) -> tuple[State, Any]:
         return step(state, split, batches[i])
 
     split, examples = dataset.train, dataset.train.labels.size
     batches = shuffle(jax.random.key(0), np.int32(0), examples, batch_size)
     compiled = jax.jit(one, donate_argnums=0).lower(start, split, batches, np.int32(0)).compile()
 
-    def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray]:
+    def run(state: State, key: jax.Array, epoch: int, stop: Stop) -> tuple[State, np.ndarray, np.ndarray]:
         batches = shuffle(key, np.int32(epoch), examples, batch_size)
-        losses = []
+        steps = []
         for i in range(len(batches)):
             if stop():
                 break
-            state, loss = compiled(state, split, batches, np.int32(i))
-            losses.append(loss)
-        return state, np.asarray(jax.device_get(losses), np.float32)
+            state, logged = compiled(state, split, batches, np.int32(i))
+            steps.append(logged)
+        if not steps:
+            return state, np.zeros(0, np.float32), np.zeros((0, 0), np.float32)
+        return state, *_losses_and_rows(jax.tree.map(lambda *values: np.stack(values), *jax.device_get(steps)))
 
     return run
+
+
+def _losses_and_rows(logged: Any) -> tuple[np.ndarray, np.ndarray]:
+    losses, rows = logged if isinstance(logged, tuple) else (logged, np.zeros((len(logged), 0), np.float32))
+    return np.asarray(losses), np.asarray(rows)

@@ -1,11 +1,15 @@
 """One prepared data folder for all tests of a process."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from jbackprop.training import data
+from jbackprop.training import data, trainer
+from jbackprop.training.config import Config
 from jbackprop.training.data import Dataset
+from jbackprop.training.trainer import Trainer
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +31,9 @@ def small(digits: Dataset) -> Dataset:
     return digits._replace(
         train=data.Split(train.images[:203], train.labels[:203]), test=data.Split(test.images[:101], test.labels[:101])
     )
+
+
+@pytest.fixture(scope="session")
+def built(small: Dataset) -> Callable[[Config], Trainer]:
+    """Returns the trainer of a configuration on the small digits; each is compiled once."""
+    return cache(lambda config: trainer.build(config, small))

@@ -17,6 +17,8 @@ REFUSED = {
     "batch_size = 0": "batch_size: expected int >= 1",
     "seed = -1": "seed: expected int >= 0",
     "gradient = 'manual'": "gradient: invalid enum value 'manual'; known values: automatic, explicit, rules",
+    "check_every = -1": "check_every: expected int >= 0",
+    "check_every = 5\ngradient = 'automatic'": "check_every: the automatic gradient would be held against itself",
     "loop = 'while'": "loop: invalid enum value 'while'; known values: auto, scan, steps",
     "optimizer = 'sgd'": "optimizer: expected a table [optimizer], got str",
     "[optimizer]\nname = 'lion'": "optimizer.name: invalid enum value 'lion'; known values: adam, momentum, sgd",

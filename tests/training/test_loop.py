@@ -12,9 +12,9 @@ from jbackprop.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
-def trained(small) -> Trainer:
-    config = Config(network=Network(hidden=(16,)), optimizer=Optimizer(learning_rate=0.5), batch_size=20)
-    return trainer.build(config, small)
+def trained(built) -> Trainer:
+    config = Config(network=Network(hidden=(16,)), optimizer=Optimizer(learning_rate=0.5), batch_size=20, loop="scan")
+    return built(config)
 
 
 def metrics(chosen: Trainer, dataset, **options) -> list:

@@ -1,5 +1,6 @@
 """One run end to end: the files it leaves, the lines it prints, and what Ctrl-C leaves."""
 
+import hashlib
 import io
 import json
 import re
@@ -17,6 +18,7 @@ from rich.console import Console
 from jbackprop.training import config as configs
 from jbackprop.training import plots, run
 from jbackprop.training import train as trains
+from jbackprop.training import trainer as trainers
 from jbackprop.training.config import Config, Data, Network, Optimizer
 from jbackprop.training.display import display
 from jbackprop.training.interrupt import interruptible
@@ -27,7 +29,27 @@ ROW = Metrics(1, 42, 0.5, 0.9, 0.6, 0.85, 0.01, 1000.0)
 
 
 @pytest.fixture(scope="module")
-def trained(data_folder, tmp_path_factory):
+def built_once():
+    """Runs of the same configuration share what is compiled."""
+    built, build = {}, trainers.build
+
+    def shared(config, dataset, gradient=None):
+        key = (msgspec.json.encode(msgspec.structs.replace(config, runs="")), gradient)
+        return built[key] if key in built else built.setdefault(key, build(config, dataset, gradient))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers, "build", shared)
+        yield
+
+
+@pytest.fixture
+def touched(monkeypatch):
+    """Plots are empty files, for tests that ask only which there are."""
+    monkeypatch.setattr(trains, "_save", lambda folder, name, figure: (folder / name).touch())
+
+
+@pytest.fixture(scope="module")
+def trained(data_folder, tmp_path_factory, built_once):
     """A short run, its configuration, and what it printed."""
     config = Config(
         network=Network(hidden=(16,)),
@@ -35,6 +57,7 @@ def trained(data_folder, tmp_path_factory):
         data=Data(dir=str(data_folder)),
         epochs=4,
         agreement_epochs=2,
+        check_every=100,
         name="short",
         runs=str(tmp_path_factory.mktemp("runs")),
     )
@@ -57,8 +80,25 @@ def test_the_metrics_are_json_lines(trained):
     result, _, _ = trained
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert rows == [row._asdict() for row in result.metrics]
+    assert rows == [{key: value for key, value in row._asdict().items() if value is not None} for row in result.metrics]
     assert set(rows[0]) == set(Metrics._fields)
+    assert [set(row.get("gradient_disagreement", ())) for row in rows] == [
+        {*result.params},
+        set(),
+        {*result.params},
+        set(),
+    ]
+
+
+def test_the_certificate_says_what_the_checks_found(trained):
+    result, _, _ = trained
+    written = json.loads((result.folder / "certificate.json").read_text())
+    assert (written["verdict"], written["ended"], written["gradient"]) == ("agree", "complete", "explicit")
+    assert (written["steps"], written["steps_checked"], written["check_every"]) == (168, 2, 100)
+    assert set(written["parameters"]) == set(result.params)
+    assert {found["step"] for found in written["parameters"].values()} <= {1, 101}
+    assert written["largest"]["disagreement"] < 1e-6 < written["largest"]["bound"] < 1e-4
+    assert hashlib.sha256((result.folder / "config.toml").read_bytes()).hexdigest() in str(written["configuration"])
 
 
 def test_the_parameters_are_those_at_the_end(trained):
@@ -90,7 +130,8 @@ def test_without_a_terminal_the_lines_are_plain(trained):
     assert "\r" not in printed
     lines = [line for line in printed.splitlines() if line.startswith("epoch")]
     assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
-    assert all("loss" in line and "test accuracy" in line and "samples/s" in line for line in lines)
+    words = ("loss", "test accuracy", "samples/s", "gradient disagreement at most ")
+    assert all(word in line for line in lines for word in words)
     assert "left" in lines[1]
 
 
@@ -125,14 +166,30 @@ def test_a_narrow_terminal_keeps_the_epoch_and_the_time_left(width, kept):
     assert "…" not in text
 
 
+def test_the_largest_disagreement_so_far_is_shown_where_it_fits():
+    for width, kept in ((140, True), (100, True), (60, False)):
+        drawn = io.StringIO()
+        with display(Console(file=drawn, width=width, force_terminal=True), 3) as show:
+            for epoch, found in ((1, {"w": 2e-7, "b": 0.0}), (2, None), (3, {"w": 1e-7, "b": 0.0})):
+                show(ROW._replace(epoch=epoch, gradient_disagreement=found))
+        text = drawn.getvalue()
+        assert ("gradient disagreement at most 2.0e-07" in text) == kept
+        assert "1.0e-07" not in text
+        assert "…" not in text
+
+
 def test_a_loss_that_is_not_finite_is_null(tmp_path):
-    run.append_metrics(tmp_path, ROW._replace(loss=float("nan"), test_loss=float("inf")))
+    disagreement = {"w": float("inf"), "b": 0.0}
+    run.append_metrics(
+        tmp_path, ROW._replace(loss=float("nan"), test_loss=float("inf"), gradient_disagreement=disagreement)
+    )
 
     def refuse(constant):
         raise AssertionError(constant)
 
     row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
-    assert row == ROW._replace(loss=None, test_loss=None)._asdict()
+    wanted = ROW._replace(loss=None, test_loss=None, gradient_disagreement={"w": None, "b": 0.0})
+    assert row == wanted._asdict()
 
 
 def test_the_curves_of_one_epoch_are_inside_their_axes():
@@ -151,11 +208,13 @@ def test_the_summary_says_accuracy_gradients_and_files(trained):
     right = round(result.metrics[-1].test_accuracy * 450)
     assert f"test accuracy {result.metrics[-1].test_accuracy:.2%} ({right} of 450 right)" in text
     assert "max|d| / max|g| against the automatic gradient" in text
+    assert "explicit against automatic in 2 of 168 steps\nagree: within " in text
     assert "agree: bounds 1e-06 in float32, 1e-14 in float64" in text
     assert "w1" in text
     assert all(name in text for name in FILES)
 
 
+@pytest.mark.usefixtures("touched")
 @pytest.mark.parametrize("after", [0, 2])
 def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
     _, config, _ = trained
@@ -173,21 +232,23 @@ def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
     assert result.ended == f"stopped by Ctrl-C after {after} of 4 epochs"
     written = {path.name for path in result.folder.iterdir()}
     expected = {"config.toml", "params.npz", "predictions.png", "first_layer.png"}
-    assert written == (expected | {"metrics.jsonl", "curves.png"} if after else expected)
+    of_epochs = {"metrics.jsonl", "curves.png", "certificate.json", "gradient_check.png"}
+    assert written == (expected | of_epochs if after else expected)
     assert str(result.ended) in summary(result)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
 
 
+@pytest.mark.usefixtures("touched")
 @pytest.mark.parametrize(
     ("during", "missing"), [("_plot_run", "the comparison"), ("_compare", "gradient_agreement.png")]
 )
 def test_a_stop_after_the_last_epoch_says_what_is_missing(trained, monkeypatch, during, missing):
-    _, config, _ = trained
-    begun, step = threading.Event(), getattr(trains, during)
+    whole, config, _ = trained
+    begun, made = threading.Event(), {"_plot_run": None, "_compare": whole.gradients}
 
     def announced(*arguments):
         begun.set()
-        return step(*arguments)
+        return made[during]
 
     monkeypatch.setattr(trains, during, announced)
     result = trains.train(config, Console(file=io.StringIO()), stop=begun.is_set)
