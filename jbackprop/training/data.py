@@ -43,8 +43,23 @@ def default_folder() -> Path:
 
 def load(config: Data) -> Dataset:
     """Returns the configured data set. Raises `DataError`."""
-    folder = Path(config.dir).expanduser() if config.dir else default_folder()
-    return {"digits": load_digits}[config.name](folder)
+    if config.name == "digits":
+        return load_digits(Path(config.dir).expanduser() if config.dir else default_folder())
+    return load_idx(config.name, config.dir)
+
+
+def load_idx(name: str, data_dir: str | None) -> Dataset:
+    """Returns `mnist`, `fashion_mnist` or `kmnist` of the first source that has it (`sources.prepared`).
+
+    Raises `DataError`.
+    """
+    from jbackprop.training.mnist import CLASSES  # 0.4 s: tensorflow-datasets
+    from jbackprop.training.records import arrays
+    from jbackprop.training.sources import prepared
+
+    builder = prepared(name, data_dir)
+    train, test = (Split(*map(jnp.asarray, arrays(builder, split))) for split in ("train", "test"))
+    return Dataset(train, test, classes=CLASSES, white=255.0)
 
 
 def load_digits(folder: Path) -> Dataset:
