@@ -3,8 +3,15 @@
 ARRAY = "what follows turns NumPy arrays into JAX arrays itself"
 ONE = "the axis has length 1, and JAX clamps an index behind its end"
 SURPLUS = "more padding than needed behind the end, which the slice cuts off again"
+SUM_OF_ONE = "one JAX array makes the sum or difference one"
+TWO_KEYS = "two independent keys: either order draws the same distribution"
+SEPARATE_NAMES = "no parameter has the name of an input, and values are looked up by name: the order is never seen"
 NO_SUCH_SIZE = (
     "no integer dtype lies between the two bounds; int32 to int32 and uint32 (out of range either way) change nothing"
+)
+DENSE_SHAPES = (
+    "return {'conv': [{'w': shape, 'b': shape[-1:]} for shape in conv], "
+    "'dense': [{'w': shape, 'b': shape[-1:]} for shape in dense]}"
 )
 
 # file -> function -> (old statement, new statement) -> why no test can tell them apart
@@ -35,10 +42,6 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
     },
     "layers/max_pool.py": {
         "max_pool_fwd": {("x = jnp.asarray(x)", new): ARRAY for new in ("pass", "x = x")},
-        "max_pool_bwd": {
-            ("return (jnp.asarray(dx).astype(dz.dtype),)", "return (dx.astype(dz.dtype),)"): "an element lies in one "
-            "window at least, so the sum is an array; asarray is for the type checker",
-        },
         "_running_maximum": {
             (
                 "values, places = (pad_axis(values, axis, along, -jnp.inf), pad_axis(places, axis, along, 0.0))",
@@ -78,8 +81,26 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             ): "m cancels in everything made from it, and so does its derivative: stopping it only spares work",
         },
     },
+    "layers/sharding.py": {
+        "cotangent_of": {
+            (
+                "return (jax.lax.psum(wide, shared) if shared else wide).astype(primal.dtype)",
+                "return jax.lax.psum(wide, shared).astype(primal.dtype)",
+            ): "the sum over no axis is the array itself",
+        },
+        "explicit_sharding": {
+            (
+                "if jax.sharding.AxisType.Explicit not in getattr(sharding.mesh, 'axis_types', ()):",
+                "if False:",
+            ): "elsewhere the sharding names no axis, and a product that is told it is traced to the same program",
+        },
+    },
     "layers/softmax_cross_entropy.py": {
         "softmax_cross_entropy_fwd": {
+            (
+                "J = jnp.where(in_range, jnp.log(s) - shift(z_label, m), nan(s.dtype))[..., 0]",
+                "J = jnp.where(in_range, jnp.log(s) - shift(z_label, m), nan(s.dtype))[..., 1]",
+            ): ONE,
             (
                 "z_label = jnp.take_along_axis(z, index, -1, mode='clip')",
                 "z_label = jnp.take_along_axis(z, index, -1)",
@@ -100,13 +121,13 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
     },
     "layers/mean_squared_error.py": {
         "mean_squared_error_fwd": {
-            ("error = jnp.asarray(target) - jnp.asarray(prediction)", new): "one JAX array makes the difference one"
+            ("error = jnp.asarray(target) - jnp.asarray(prediction)", new): SUM_OF_ONE
             for new in ("error = target - jnp.asarray(prediction)", "error = jnp.asarray(target) - prediction")
         },
     },
     "layers/squared_error.py": {
         "squared_error_fwd": {
-            ("error = jnp.asarray(target) - jnp.asarray(prediction)", new): "one JAX array makes the difference one"
+            ("error = jnp.asarray(target) - jnp.asarray(prediction)", new): SUM_OF_ONE
             for new in ("error = target - jnp.asarray(prediction)", "error = jnp.asarray(target) - prediction")
         },
     },
@@ -141,7 +162,7 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             (
                 "key1, key2 = jax.random.split(key)",
                 "key2, key1 = jax.random.split(key)",
-            ): "two independent keys: either order draws the same distribution",
+            ): TWO_KEYS,
         },
         **{
             function: {
@@ -150,6 +171,33 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             }
             for function in ("loss", "loss_and_grads")
         },
+    },
+    "networks/two_layer.py": {
+        "init": {("key1, key2 = jax.random.split(key)", "key2, key1 = jax.random.split(key)"): TWO_KEYS},
+    },
+    "networks/cnn_checks.py": {
+        "parameter_shapes": {
+            (
+                DENSE_SHAPES,
+                DENSE_SHAPES.replace("shape[-1:]} for shape in dense", "shape[1:]} for shape in dense"),
+            ): "a matrix has two axes: from the second on is the last",
+        },
+    },
+    "networks/graph.py": {
+        function: {
+            (
+                "values = {**_declared_params(params, graph), **_named_inputs(x, graph)}",
+                "values = {**_named_inputs(x, graph), **_declared_params(params, graph)}",
+            ): SEPARATE_NAMES,
+        }
+        for function in ("forward", "loss")
+    },
+    "networks/graph_rules.py": {
+        "add_fwd": {
+            ("return (jnp.asarray(a) + jnp.asarray(b), Residuals())", new): SUM_OF_ONE
+            for new in ("return (a + jnp.asarray(b), Residuals())", "return (jnp.asarray(a) + b, Residuals())")
+        },
+        "add_bwd": {("return (da, db)", "return (db, da)"): "both are dz"},
     },
     "networks/graph_structure.py": {
         "_topological_order": {

@@ -69,7 +69,34 @@ def _where_and_when(results: dict[str, Any]) -> str:
     return f"{results['date']}, {results['device']}, {versions}"
 
 
-TABLES = {"rules": rules_table, "networks": networks_table, "digits": digits_table, "ratios": ratios_table}
+def score_table(results: dict[str, Any]) -> str:
+    """What each checker catches, from the summary of experiments/checker_score.py."""
+    rows = [
+        "| checker | wrong rules caught | false alarms | argument named | diagnosis right | seconds, median |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, s in results["summary"].items():
+        caught, alarms = f"{s['caught']} of {s['wrong']}", f"{s['false_alarms']} of {s['right']}"
+        named = f"{s['argument_named']} of {s['with_argument']}" if "listed" in s else "never"
+        diagnosed = f"{s['diagnosed']} of {s['listed']}" if "listed" in s else "never"
+        rows.append(f"| {name} | {caught} | {alarms} | {named} | {diagnosed} | {s['seconds']:.2f} |")
+    return "\n".join(rows)
+
+
+def score() -> str:
+    """The score and where it comes from."""
+    results: dict[str, Any] = json.loads((RESULTS / "checker_score.json").read_text())
+    seeds = f"{results['seeds']} seeds in float32 and float64, one in bfloat16"
+    return f"{score_table(results)}\n\nSums over {seeds}; {_where_and_when(results)}."
+
+
+TABLES = {
+    "rules": rules_table,
+    "networks": networks_table,
+    "digits": digits_table,
+    "ratios": ratios_table,
+    "score": score,
+}
 
 
 def with_tables(text: str) -> str:

@@ -84,8 +84,7 @@ def conv2d_fwd(
     )
     if b is not None:
         y = y + widen(b)
-    y = y.astype(dtype)
-    y = y if x.ndim == 4 else y.reshape(*x.shape[:-3], *y.shape[1:])
+    y = y.astype(dtype).reshape(*x.shape[:-3], *y.shape[1:])
     return y, Residuals(x, w, None if b is None else jnp.asarray(b)[:0])
 
 
@@ -135,13 +134,13 @@ def _kernel_cotangent(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], gr
         stride=tuple(a.dilation for a in axes),
         w_spacing=tuple(a.stride for a in axes),
         batch_groups=groups,
-        out_sharding=explicit_sharding(w, (2, 0, 1, 3)),
+        out_sharding=explicit_sharding(w),  # in any order, since JAX convolves with no w whose axes are split
     )
     return dw.transpose(1, 2, 0, 3)
 
 
 def _correlate(
-    x, w, padding, stride=(1, 1), x_spacing=(1, 1), w_spacing=(1, 1), groups=1, batch_groups=1, out_sharding=None
+    x, w, padding, w_spacing, stride=(1, 1), x_spacing=(1, 1), groups=1, batch_groups=1, out_sharding=None
 ) -> Array:
     """Cross-correlation of NHWC with HWIO, summed in float32 at least."""
     return jax.lax.conv_general_dilated(
@@ -160,7 +159,7 @@ def _correlate(
 
 
 def _one_batch(x: Array) -> Array:
-    return x if x.ndim == 4 else x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
+    return x.reshape(math.prod(x.shape[:-3]), *x.shape[-3:])
 
 
 def _axes(x: Array, w: Array, stride: Pair, padding: Padding, dilation: Pair) -> tuple[Axis, Axis]:

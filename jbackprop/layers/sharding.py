@@ -15,15 +15,12 @@ def cotangent_of(primal: Array, wide: Array) -> Array:
     return (jax.lax.psum(wide, shared) if shared else wide).astype(primal.dtype)
 
 
-def explicit_sharding(primal: Array, axes: tuple[int, ...] | None = None) -> Any:
-    """Returns the sharding of `primal`, its axes in that order, where a product has to be told it; else None."""
+def explicit_sharding(primal: Array) -> Any:
+    """Returns the sharding of `primal` where a product has to be told it; else None."""
     sharding = jax.typeof(primal).sharding
     if jax.sharding.AxisType.Explicit not in getattr(sharding.mesh, "axis_types", ()):
         return None
-    if axes is None:
-        return sharding
-    spec = [sharding.spec[axis] if axis < len(sharding.spec) else None for axis in axes]
-    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*spec))
+    return sharding
 
 
 def _varying(array: Array) -> frozenset[str]:

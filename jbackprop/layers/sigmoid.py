@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jbackprop.layers.argument_checks import shared_float_dtype
@@ -36,7 +35,7 @@ def sigmoid(z: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 def sigmoid_fwd(z: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Residuals]:
     shared_float_dtype("sigmoid", z=z)
-    a = jax.lax.logistic(jnp.asarray(z))
+    a = jax.lax.logistic(z)
     return a, Residuals(a)
 
 

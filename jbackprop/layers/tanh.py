@@ -37,7 +37,7 @@ def tanh(z: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 def tanh_fwd(z: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Residuals]:
     shared_float_dtype("tanh", z=z)
-    a = jnp.tanh(jnp.asarray(z))
+    a = jnp.tanh(z)
     return a, Residuals(a)
 
 

@@ -27,7 +27,7 @@ def parameter_shapes(sizes: Sizes) -> dict[str, list[dict[str, tuple[int, ...]]]
 def check_arguments(params: Any, x: Array, sizes: Sizes) -> None:
     """Raises ValueError unless `params` and the images `x` have the shapes that `sizes` ask for."""
     image = jnp.shape(x)
-    if len(image) != 4 or image[1:] != tuple(sizes.image):
+    if image[1:] != sizes.image:
         wanted = ", ".join(map(str, sizes.image))
         raise ValueError(
             f"cnn: x has shape {image} but {_name(sizes)} reads (n, {wanted}), as (n, height, width, channels): "

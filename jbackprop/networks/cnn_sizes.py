@@ -1,5 +1,6 @@
 """The sizes of convolutional classifiers, and those of well-known ones by name."""
 
+import math
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -81,8 +82,7 @@ def flattened_width(sizes: Sizes) -> int:
     >>> flattened_width(CS229_2018), flattened_width(FLAX_MNIST)
     (50, 3136)
     """
-    height, width, channels = feature_maps(sizes)[-1]
-    return height * width * channels
+    return math.prod(feature_maps(sizes)[-1])
 
 
 # CS229, autumn 2018, problem set 4, question 1. (It pools before its ReLU, which gives the same values and gradients.)

@@ -122,8 +122,8 @@ def _declared_params(params: Params, graph: Graph) -> Params:
     return params
 
 
-def _named_inputs(x: Inputs, graph: Graph) -> dict[str, Array]:
-    given = dict(x) if isinstance(x, Mapping) else {graph.inputs[0]: x}
+def _named_inputs(x: Inputs, graph: Graph) -> Mapping[str, Array]:
+    given = x if isinstance(x, Mapping) else {graph.inputs[0]: x}
     if set(given) != set(graph.inputs):
         raise ValueError(f"graph: x has the inputs {sorted(given)} but the graph reads {sorted(graph.inputs)}")
     return given

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jbackprop
+from jbackprop.layers.windows import spatial_axes
 from jbackprop.verify.cases import RULES
 
 
@@ -78,6 +79,11 @@ REFUSED = {
         ValueError,
         "groups is 2 but must divide the 3 input and the 2 output channels",
     ),
+    "conv2d, an image of no height but its padding": (
+        lambda: jbackprop.conv2d(jnp.ones((1, 0, 4, 2)), KERNEL, None, 1, ((1, 1), (0, 0))),
+        ValueError,
+        "conv2d: a window that reaches over 2 does not fit into height 0 padded by (1, 1)",
+    ),
     "conv2d, kernel of no height": (
         lambda: jbackprop.conv2d(IMAGE, jnp.ones((0, 2, 2, 2))),
         ValueError,
@@ -118,6 +124,8 @@ REFUSED = {
         ValueError,
         "padding (0, 2) of the width leaves windows of 2 without a single element",
     ),
+    "relu, an integer of Python": (lambda: jbackprop.relu(1), TypeError, "relu: z is int"),
+    "relu, a complex number of Python": (lambda: jbackprop.relu(1j), TypeError, "relu: z is complex"),
     "softmax, an axis behind the last": (lambda: jbackprop.softmax(jnp.ones((2, 3)), 2), ValueError, "no axis 2"),
     "log_softmax, an axis before the first": (
         lambda: jbackprop.log_softmax(jnp.ones((2, 3)), -3),
@@ -162,6 +170,28 @@ def test_the_smallest_mistake_is_refused_with_words(name):
     assert words in str(caught.value)
 
 
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("number", [-2.0, np.float32(-2)], ids=["Python", "NumPy"])
+@pytest.mark.parametrize("name", ["identity", "leaky_relu", "relu", "sigmoid", "tanh"])
+def test_a_number_gives_a_jax_value_and_residuals(name, number):
+    fwd = getattr(importlib.import_module(f"jbackprop.layers.{name}"), f"{name}_fwd")
+    found = jax.tree.leaves(fwd(number))
+    assert all(isinstance(leaf, jax.Array) for leaf in found)
+    assert found == jax.tree.leaves(fwd(jnp.float32(-2)))
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_options_may_be_those_of_numpy():
+    assert jbackprop.softmax(jnp.ones((2, 3)), np.int64(0)).tolist() == [[0.5] * 3] * 2
+    given = spatial_axes("max_pool", (4, 4), 2, 1, np.array([[1, 0], [0, 1]]))  # type: ignore[arg-type]
+    assert given == spatial_axes("max_pool", (4, 4), 2, 1, ((1, 0), (0, 1)))
+
+
+@pytest.mark.parametrize("rule", [jbackprop.relu, jbackprop.leaky_relu])
+def test_the_value_itself_has_the_derivative_of_the_rule_at_zero(rule):
+    assert jax.grad(jbackprop.automatic(rule))(jnp.float32(0)) == jax.grad(rule)(jnp.float32(0))
+
+
 def test_what_lies_just_inside_the_limits_is_accepted():
     assert jbackprop.linear(jnp.ones(3), jnp.ones((3, 1))).shape == (1,)
     assert jbackprop.conv2d(jnp.ones((2, 2, 1)), jnp.ones((2, 2, 1, 1))).shape == (1, 1, 1)
@@ -190,7 +220,7 @@ def test_average_pool_adds_values_and_cotangents_in_float32():
     assert vjp(row(1024.0, 4.0, 4.0, 0.0))[0].ravel().tolist() == [256.0, 256.0, 258.0, 258.0, 2.0, 1.0, 0.0]
 
 
-def test_an_element_of_minus_infinity_wins_against_padding_in_some_windows_of_a_row():
+def test_max_pool_lets_minus_infinity_win_against_the_padding_of_one_window_and_not_of_the_next():
     x = jnp.full((1, 4, 1), -jnp.inf)  # windows: padding and 0; 1 and 2; 3 and padding
     z, vjp = jax.vjp(lambda x: jbackprop.max_pool(x, (1, 2), 2, ((0, 0), (1, 1))), x)
     assert z.ravel().tolist() == [-np.inf] * 3

@@ -4,8 +4,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jbackprop.networks import cnn, deep
-from jbackprop.networks.cnn_sizes import Block, Sizes, feature_maps, flattened_width
+from jbackprop.layers.relu import relu, relu_bwd, relu_fwd
+from jbackprop.networks import cnn, deep, graph
+from jbackprop.networks.activations import activation_rule
+from jbackprop.networks.cnn_sizes import Block, Sizes, chosen_sizes, feature_maps, flattened_width
+from jbackprop.networks.graph_rules import ADD
+from jbackprop.networks.rule import bind
 
 
 def test_an_image_that_is_not_square_keeps_its_height_and_width():
@@ -31,7 +35,7 @@ def test_nothing_left_of_one_side_is_refused(image):
     ("name", "pool"), [("cs229_2018", "max"), ("lenet", "avg"), ("flax_mnist", "avg"), ("digits", "max")]
 )
 def test_named_sizes_pool_as_their_models_do(name, pool):
-    assert cnn.NAMED[name].pool == pool
+    assert chosen_sizes(name).pool == pool
 
 
 def test_sizes_are_given_by_name_or_in_full():
@@ -62,3 +66,44 @@ def test_layers_may_be_a_tuple_of_matrices():
     assert L == L_of_tuple == deep.loss({**params, "layers": tuple(params["layers"])}, x, y)
     for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(grads_of_tuple), strict=True):
         assert jnp.array_equal(a, b)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("image", "blocks", "words"),
+    [
+        ([8, 8, 1], (Block(2, 3),), r"image is \[8, 8, 1\]: give \(height, width, channels\)"),
+        ((8, 8, 1), [Block(2, 3)], "needs tuples of blocks"),
+    ],
+)
+def test_lists_of_sizes_are_refused(image, blocks, words):
+    """They have no hash, so they could not be static arguments of `jax.jit`."""
+    with pytest.raises(ValueError, match=f"^cnn: .*{words}"):
+        Sizes(image, blocks, (4,))  # type: ignore[arg-type]
+
+
+def test_a_static_argument_that_a_rule_does_not_have_is_refused():
+    with pytest.raises(ValueError, match=r"^bind: the rule has no static argument 'zero': it has \['at_zero'\]$"):
+        bind(relu, relu_fwd, relu_bwd, zero=1.0)
+
+
+TANH = activation_rule("tanh")
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_inputs_given_as_a_list_are_shown_as_the_tuple_that_is_meant():
+    with pytest.raises(ValueError, match=r"give a tuple of names, for example \('u', 'u'\)$"):
+        graph.Node("v", ADD, ["u", "u"])  # type: ignore[arg-type]
+
+
+def test_a_cycle_is_told_in_the_direction_of_the_values():
+    nodes = [graph.Node("a", TANH, ("c",)), graph.Node("b", TANH, ("a",)), graph.Node("c", TANH, ("b",))]
+    with pytest.raises(ValueError, match=r"^graph: the nodes 'a' -> 'b' -> 'c' -> 'a' form a cycle"):
+        graph.build(nodes, {}, "a", ADD, inputs=())
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+def test_of_a_misspelt_parameter_the_missing_name_is_told():
+    network = graph.build([graph.Node("v", ADD, ("x", "w"))], {"w": (2,)}, "v", ADD)
+    with pytest.raises(ValueError, match=r"^graph: params has no 'w': the graph declares 'w'$"):
+        graph.forward({"W": jnp.ones(2)}, jnp.ones(2), network)
