@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jbackprop import VJPError
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -15,8 +17,20 @@ def test_the_tables_are_up_to_date():
     assert tables["with_tables"](readme) == readme, "run: python experiments/readme_tables.py"
 
 
+def programs():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_caught_bug_says_what_its_comment_says():
+    _, program = programs()
+    assert len(program.strip().splitlines()) <= 6
+    with pytest.raises(VJPError, match="a factor 2 is missing") as caught:
+        exec(compile(program, "README.md", "exec"), {})
+    assert str(caught.value.report.diagnoses[0]) in program
+
+
 def test_the_twenty_lines_run_and_the_gradients_agree(capsys):
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    program, _ = programs()
     assert len(program.strip().splitlines()) <= 22
     exec(compile(program, "README.md", "exec"), {})
     errors = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()]

@@ -38,7 +38,7 @@ REFUSED = {
     'name = "a\\nb"': "name: control character '\\n' in 'a\\nb'",
     'runs = "a\\u0000"': "runs: control character '\\x00' in 'a\\x00'",
     '[data]\ndir = "a\\u0000"': "data.dir: control character '\\x00' in 'a\\x00'",
-    "[data]\nname = 'mnist'": "data.name: invalid enum value 'mnist'",
+    "[data]\nname = 'imagenet'": "data.name: invalid enum value 'imagenet'",
     "epochs = ": "not TOML",
 }
 

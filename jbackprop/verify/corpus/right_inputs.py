@@ -14,18 +14,18 @@ Inputs = Callable[[np.random.Generator, DTypeLike], tuple[Any, ...]]
 
 
 def normal(
-    rng: np.random.Generator, dtype: DTypeLike, *shape: int, scale: float = 1.0, shift: float = 0.0
+    rng: np.random.Generator, dtype: DTypeLike, *shape: int, scale: float | int = 1.0, shift: float | int = 0.0
 ) -> jax.Array:
     """Normal numbers of this standard deviation and mean."""
     return jnp.asarray(shift + scale * rng.standard_normal(shape), dtype)
 
 
-def uniform(rng: np.random.Generator, dtype: DTypeLike, low: float, high: float, *shape: int) -> jax.Array:
+def uniform(rng: np.random.Generator, dtype: DTypeLike, low: float | int, high: float | int, *shape: int) -> jax.Array:
     """Numbers evenly spread over [low, high)."""
     return jnp.asarray(rng.uniform(low, high, shape), dtype)
 
 
-def grid(rng: np.random.Generator, dtype: DTypeLike, step: float, steps: int, *shape: int) -> jax.Array:
+def grid(rng: np.random.Generator, dtype: DTypeLike, step: float | int, steps: int, *shape: int) -> jax.Array:
     """Multiples of `step` from `-steps * step` to `steps * step`: exact kinks and many ties."""
     return jnp.asarray(step * rng.integers(-steps, steps + 1, shape), dtype)
 
