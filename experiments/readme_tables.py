@@ -86,8 +86,7 @@ def score_table(results: dict[str, Any]) -> str:
 def score() -> str:
     """The score and where it comes from."""
     results: dict[str, Any] = json.loads((RESULTS / "checker_score.json").read_text())
-    seeds = f"{results['seeds']} seeds in float32 and float64, one in bfloat16"
-    return f"{score_table(results)}\n\nSums over {seeds}; {_where_and_when(results)}."
+    return f"{score_table(results)}\n\nSums over {results['seeds']} seeds; {_where_and_when(results)}."
 
 
 TABLES = {

@@ -9,6 +9,8 @@ from jax.extend.core import jaxprs_in_params
 
 ROUNDING = 8  # roundings that a result may have gone through, in units of eps
 RESULT = 2  # the same for a result that is computed in float32 and rounded once to its own dtype
+NARROW = 3  # the same where a function is narrow inside by its own choice
+USELESS = 0.1  # a bound above this would let a wrong formula pass
 FORMULA = 1024  # the same in float64, where generosity costs nothing: a wrong formula is off by far more
 
 
@@ -21,14 +23,17 @@ def rounding_bound(eps: float, length: int, own: int = RESULT) -> float:
     return own * eps + ROUNDING * (1 + math.sqrt(length)) * min(eps, epsilon(jnp.float32))
 
 
-def formula_bound(eps: float, length: int, amplification: float) -> float:
+def formula_bound(eps: float, length: int, amplification: float, error: float = 0.0) -> float:
     """Returns the error, as a fraction of max|g|, of a right formula in arithmetic of precision `eps`.
 
     `amplification` is the rounding error seen in the caller's dtype over that dtype's epsilon: how ill-conditioned
-    the function is at this point. Where a function names a narrower dtype inside, `eps` is that one's, and generosity
-    would cost something.
+    the function is at this point. Where a function names a narrower dtype inside, `eps` is that one's, generosity would
+    cost something, and `error` is what rounding was seen to do.
     """
-    return max(FORMULA * epsilon(np.float64), ROUNDING * eps) * (1 + math.sqrt(length) + amplification)
+    wide = FORMULA * epsilon(np.float64) * (1 + math.sqrt(length) + amplification)
+    if eps <= epsilon(np.float64):
+        return wide
+    return max(wide, min(rounding_bound(eps, length, own=NARROW) + NARROW * error, USELESS))
 
 
 def epsilon(dtype: Any) -> float:

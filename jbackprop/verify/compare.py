@@ -15,6 +15,7 @@ from jbackprop.verify.clauses import (
     numeric_checks,
     structure_checks,
 )
+from jbackprop.verify.conditioning import explain_by_conditioning
 from jbackprop.verify.cotangents import Cotangents, as_leaves, standard_cotangents
 from jbackprop.verify.explain import explain, raw_of_wrong_shape
 from jbackprop.verify.front_end import as_function, not_differentiated, primal_of
@@ -28,7 +29,7 @@ from jbackprop.verify.run import compared
 from jbackprop.verify.sample import sampled
 from jbackprop.verify.structure import first_line
 from jbackprop.verify.vacuous import blind_spots
-from jbackprop.verify.verdict import argument_rows, wrong_in_formula
+from jbackprop.verify.verdict import argument_rows, faults, wrong_in_formula
 
 Function = Callable[..., Any]
 
@@ -172,7 +173,10 @@ def _one_seed(
         complaints |= dtype_complaints(call, comparison)
         wrong = [i for i in range(len(call.values)) if wrong_in_formula(comparison, i)]
         found = explain_by_kinks(comparison, wrong, seed) if wrong else found
-        rows = argument_rows(call, comparison, complaints, found.forgiven if kinks == "subgradient" else {})
+        faulty = [i for i in range(len(call.values)) if faults(comparison, i)]
+        forgiven = explain_by_conditioning(comparison, faulty, seed) if faulty else {}
+        forgiven |= found.forgiven if kinks == "subgradient" else {}
+        rows = argument_rows(call, comparison, complaints, forgiven)
         agrees = not any(row.verdict.startswith("wrong") for row in rows)
         clauses = skip if agrees else skip | {"second order"}  # which follows from the first
         checks += numeric_checks(f, primal, reference, call, comparison, (traced, again), rule, clauses, seed)

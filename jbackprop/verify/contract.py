@@ -92,10 +92,10 @@ def jit_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Chec
         eager = pullback(f, call)(call.values, d_out)
     except Exception as error:  # a rule that needs `jit` is a finding
         return Check("the same without jit", False, first_line(error))
-    return same("the same without jit", call, comparison, eager, comparison.rule.pulled["random"], 1)
+    return same("the same without jit", call, comparison, eager, comparison.rule.pulled["random"])
 
 
-def same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: Pulled, slack: int) -> Check:
+def same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: Pulled) -> Check:
     """Compares two runs of the rule at the same point, which differ by rounding alone."""
     for i, leaf in enumerate(comparison.leaves):
         one, other = found.cotangents[i], wanted.cotangents[i]
@@ -106,7 +106,7 @@ def same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: P
         amplified = ACCURACY * max(errors, default=0.0)
         distance = gap(as_double(one), as_double(other))
         allowed = max(max(leaf.bounds.repeated, amplified) * scale, leaf.gaps[0].noise, leaf.bounds.underflow)
-        if distance > slack * allowed:
+        if distance > allowed:
             return Check(name, False, f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
     return Check(name, True)
 

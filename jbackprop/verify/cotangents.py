@@ -9,7 +9,7 @@ import numpy as np
 
 # Streams of random numbers apart from each other, and from `default_rng(seed)`, of which callers draw their arguments:
 # a direction that is the argument itself would hide what only another one shows.
-COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER = range(101, 106)
+COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER, CONDITIONING = range(101, 107)
 Cotangents = tuple[np.ndarray, ...]
 
 

@@ -135,16 +135,16 @@ def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any) ->
     if comparison.rule64 is None or comparison.oracle64 is None:
         return Bounds(repeated, repeated, repeated, underflow)
     eps = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
-    amplification = 0.0
+    amplification, error = 0.0, 0.0
     if comparison.rule64 is not comparison.rule:
         # A rule for float32 may name float32 inside; one that was given float64 may not, nor what is coarser.
         eps = max(eps, min(bounds.coarsest_epsilon(comparison.rule64.jaxpr), coarsest))
         rounded = [(max(g.rounding, g.automatic), ACCURACY * g.automatic + rounding * g.scale, g) for g in found]
-        errors = [relative(min(error, most), g.scale) for error, most, g in rounded if not g.zero]
-        amplification = max(errors, default=0.0) / bounds.epsilon(dtype)
-    formula = bounds.formula_bound(eps, length, amplification)
+        error = max((relative(min(one, most), g.scale) for one, most, g in rounded if not g.zero), default=0.0)
+        amplification = error / bounds.epsilon(dtype)
+    formula = bounds.formula_bound(eps, length, amplification, error)
     # That a rule is narrow inside excuses its run in float64, not that it is less accurate than autodiff.
-    shared = bounds.formula_bound(bounds.coarsest_epsilon(comparison.oracle64.jaxpr), length, amplification)
+    shared = bounds.formula_bound(bounds.coarsest_epsilon(comparison.oracle64.jaxpr), length, amplification, error)
     return Bounds(max(rounding, shared), formula, max(repeated, formula), underflow)
 
 

@@ -36,7 +36,7 @@ def purity_check(call: Call, comparison: Comparison, first: Traced, again: Trace
             return Check(CLAUSE, False, hint)
     if _alike(first.jaxpr, again.jaxpr):
         return Check(CLAUSE, True)
-    check = same(CLAUSE, call, comparison, compiled([again], call.values, d_out)(call.values, d_out)[0], wanted, 1)
+    check = same(CLAUSE, call, comparison, compiled([again], call.values, d_out)(call.values, d_out)[0], wanted)
     return check if check.ok else Check(CLAUSE, False, f"{check.detail}: {hint}")
 
 

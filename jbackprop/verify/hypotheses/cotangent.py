@@ -70,10 +70,11 @@ def uniform(leaf: Leaf) -> Iterator[Finding]:
         where = "" if all_axes else f" over {axes_words(axes)}"
 
         def mean(d_out: np.ndarray, axes: tuple[int, ...] = axes) -> np.ndarray:
+            axes = tuple(axis for axis in axes if axis < d_out.ndim)
             return np.broadcast_to(d_out.mean(axes, keepdims=True), d_out.shape)
 
         def first(d_out: np.ndarray, axes: tuple[int, ...] = axes) -> np.ndarray:
-            for axis in axes:
+            for axis in (axis for axis in axes if axis < d_out.ndim):
                 d_out = np.broadcast_to(d_out.take([0], axis), d_out.shape)
             return d_out
 

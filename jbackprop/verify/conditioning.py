@@ -1,0 +1,51 @@
+"""How far the right gradient moves when the arguments move by one rounding: nobody can be more accurate than that."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jbackprop.verify.bounds import epsilon
+from jbackprop.verify.cotangents import CONDITIONING
+from jbackprop.verify.distance import as_double, gap, largest, relative
+from jbackprop.verify.float64 import float64_scope, to_float64
+from jbackprop.verify.measure import Comparison
+from jbackprop.verify.verdict import faults, sentence
+
+DRAWS = 3
+SOME = 4  # roundings of the arguments that a computation may add on its way
+
+
+def explain_by_conditioning(comparison: Comparison, faulty: Sequence[int], seed: int) -> dict[int, str]:
+    """Returns which of the `faulty` leaves are off by no more than rounding of the arguments explains, in words.
+
+    Asked of rounding errors, and of all errors where the caller's dtype is float64 and no wider one tells them apart.
+    """
+    alone = comparison.rule64 is comparison.rule
+    asked = [i for i in faulty if alone or all(w.startswith("rounding error") for _, w, _ in faults(comparison, i))]
+    if not asked or any(np.iscomplexobj(x) for x in comparison.inputs) or comparison.run64 is None:
+        return {}
+    moved = _moved_by_a_rounding(comparison, seed)
+    return {
+        i: f"as accurate as its arguments: one rounding of them changes it by {sentence(moved[i])} of max|g|"
+        for i in asked
+        if all(error <= SOME * moved[i] for error, _, _ in faults(comparison, i))
+    }
+
+
+def _moved_by_a_rounding(comparison: Comparison, seed: int) -> list[float]:
+    rng = np.random.default_rng([seed, CONDITIONING])
+    assert comparison.oracle64 is not None
+    assert comparison.run64 is not None
+    here = comparison.oracle64.pulled["random"]
+    values = [as_double(x) for x in to_float64(comparison.inputs)]
+    steps = [epsilon(leaf.dtype) / 2 for leaf in comparison.leaves]
+    d_out = [np.asarray(ct).astype(y.dtype) for ct, y in zip(comparison.cotangents["random"], here.values, strict=True)]
+    most = [0.0] * len(values)
+    for _ in range(DRAWS):
+        there = [x * (1 + step * rng.choice([-1.0, 1.0], x.shape)) for x, step in zip(values, steps, strict=True)]
+        with float64_scope():
+            pulled = comparison.run64(there, d_out)[1]
+        for i, (one, other) in enumerate(zip(pulled.cotangents, here.cotangents, strict=True)):
+            right = as_double(other)
+            most[i] = max(most[i], relative(gap(as_double(one), right), largest(right)))
+    return most
