@@ -89,12 +89,23 @@ def score() -> str:
     return f"{score_table(results)}\n\nSums over {results['seeds']} seeds; {_where_and_when(results)}."
 
 
+def cost() -> str:
+    """Seconds and passes, from experiments/checker_cost.py."""
+    results: dict[str, Any] = json.loads((RESULTS / "checker_cost.json").read_text())
+    rows = ["| a million elements | seconds in all | compiling | the rest, in passes |", "| --- | --- | --- | --- |"]
+    for row in results["rows"]:
+        rows.append(f"| {row['rule']} | {row['total']:.1f} | {row['compile']:.1f} | {row['passes']:.0f} |")
+    rows.append(f"\nOne pass is a compiled forward and backward pass; {_where_and_when(results)}.")
+    return "\n".join(rows)
+
+
 TABLES = {
     "rules": rules_table,
     "networks": networks_table,
     "digits": digits_table,
     "ratios": ratios_table,
     "score": score,
+    "cost": cost,
 }
 
 

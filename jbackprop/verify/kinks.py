@@ -100,7 +100,7 @@ def _most_suspicious(
     rule: np.ndarray, seen: np.ndarray, mask: np.ndarray, budget: int, rng: np.random.Generator
 ) -> list[tuple[int, ...]]:
     """Returns so many of the masked places, those first where the rule leaves what the oracle was seen to give."""
-    low, high = np.nanmin(seen, 0), np.nanmax(seen, 0)
+    low, high = np.fmin.reduce(seen, 0), np.fmax.reduce(seen, 0)
     slack = 1e-3 * (high - low)
     outside = ~((rule >= low - slack) & (rule <= high + slack))
     places = np.argwhere(mask)

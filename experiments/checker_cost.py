@@ -1,0 +1,81 @@
+"""What checking a rule on arrays of a million elements costs, in units of one compiled forward and backward pass.
+
+    python -m experiments.checker_cost
+
+Compile time (tracing, lowering and XLA, as `jax.monitoring` reports it) is told apart. Prints the table and writes
+experiments/results/checker_cost.json. About a minute on two CPU cores.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.provenance import provenance
+from jbackprop import compare_vjp, conv2d, linear, relu, softmax
+
+RESULTS = Path(__file__).parent / "results" / "checker_cost.json"
+COMPILING = "/jax/core/compile/"
+PASSES, RUNS = 15, 3
+
+
+def rules() -> dict[str, tuple[Callable[..., Any], tuple[jax.Array, ...]]]:
+    """Returns rules of few and of many operations an element, each with a million elements or so."""
+    rng = np.random.default_rng(0)
+
+    def draw(*shape: int) -> jax.Array:
+        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
+    return {
+        "linear, 1000x1000 by 1000x1000": (linear, (draw(1000, 1000), draw(1000, 1000), draw(1000))),
+        "conv2d, 3x3, 64x32x32x16 to 32 channels": (conv2d, (draw(64, 32, 32, 16), draw(3, 3, 16, 32))),
+        "softmax, 1000x1000": (softmax, (draw(1000, 1000),)),
+        "relu, 1000x1000": (relu, (draw(1000, 1000),)),
+    }
+
+
+def one_pass(f: Callable[..., Any], args: tuple[jax.Array, ...]) -> float:
+    """Returns the median seconds of a compiled forward and backward pass."""
+    run = jax.jit(lambda d_out, *args: jax.vjp(f, *args)[1](d_out))
+    d_out = jnp.ones_like(f(*args))
+    seconds = []
+    for _ in range(PASSES + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(run(d_out, *args))
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:]))
+
+
+def measure(compiling: list[float]) -> list[dict[str, Any]]:
+    rows = []
+    for name, (f, args) in rules().items():
+        of_pass = one_pass(f, args)
+        runs = []
+        for _ in range(RUNS):
+            compiling.clear()
+            start = time.perf_counter()
+            assert compare_vjp(f, *args).ok
+            runs.append((time.perf_counter() - start, sum(compiling)))
+        total, compile_time = np.median(runs, 0)
+        passes = (total - compile_time) / of_pass
+        rows.append({"rule": name, "pass": of_pass, "total": total, "compile": compile_time, "passes": passes})
+        print(f"{name}: {total:.2f} s, of which compiling {compile_time:.2f} s; the rest is {passes:.0f} passes")
+    return rows
+
+
+if __name__ == "__main__":
+    durations: list[float] = []
+
+    def listener(event: str, duration: float, **_: Any) -> None:
+        if event.startswith(COMPILING):
+            durations.append(duration)
+
+    listen: Any = jax.monitoring.register_event_duration_secs_listener
+    listen(listener)
+    results = {"rows": measure(durations), **provenance("jax", "jaxlib", "numpy")}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
