@@ -88,7 +88,7 @@ def compare_vjp(
     >>> print(report.diagnoses[0])
     dw: -1 x the right answer: the sign is wrong
     """
-    _require_options(seeds, kinks, skip)
+    _require_options(seeds, kinks, skip, nondiff)
     function = as_function(f)
     options = dict(kwargs or {})
     report = None
@@ -117,9 +117,11 @@ def check_vjp(f: Function | tuple[Function, Function], *args: Any, **options: An
     return report
 
 
-def _require_options(seeds: int, kinks: str, skip: Sequence[str]) -> None:
+def _require_options(seeds: int, kinks: str, skip: Sequence[str], nondiff: Sequence[str]) -> None:
     if seeds < 1:
         raise ValueError(f"compare_vjp: seeds is the number of seeds to try, at least 1, not {seeds}")
+    if isinstance(nondiff, str):
+        raise ValueError(f"compare_vjp: nondiff is a sequence of names, not {nondiff!r}: write ({nondiff!r},)")
     if kinks not in ("subgradient", "match"):
         raise ValueError(f"compare_vjp: kinks is 'subgradient' or 'match', not {kinks!r}")
     unknown = [clause for clause in skip if clause not in CLAUSES] if not isinstance(skip, str) else [skip]

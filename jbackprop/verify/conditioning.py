@@ -12,6 +12,7 @@ from jbackprop.verify.measure import Comparison
 from jbackprop.verify.verdict import faults, sentence
 
 DRAWS = 3
+MORE, MOST = 8, 1e-2
 SOME = 4  # roundings of the arguments that a computation may add on its way
 
 
@@ -24,21 +25,24 @@ def explain_by_conditioning(comparison: Comparison, faulty: Sequence[int], seed:
     asked = [i for i in faulty if alone or all(w.startswith("rounding error") for _, w, _ in faults(comparison, i))]
     if not asked or any(np.iscomplexobj(x) for x in comparison.inputs) or comparison.run64 is None:
         return {}
-    moved = _moved_by_a_rounding(comparison, seed)
+    moved, further = (_moved_by(roundings, comparison, seed) for roundings in (1, MORE))
     return {
         i: f"as accurate as its arguments: one rounding of them changes it by {sentence(moved[i])} of max|g|"
         for i in asked
-        if all(error <= SOME * moved[i] for error, _, _ in faults(comparison, i))
+        # at a tie the gradient jumps, however far the arguments move: that is no conditioning
+        if moved[i] < MOST
+        and further[i] > MORE / 3 * moved[i]
+        and all(error <= SOME * moved[i] for error, _, _ in faults(comparison, i))
     }
 
 
-def _moved_by_a_rounding(comparison: Comparison, seed: int) -> list[float]:
+def _moved_by(roundings: int, comparison: Comparison, seed: int) -> list[float]:
     rng = np.random.default_rng([seed, CONDITIONING])
     assert comparison.oracle64 is not None
     assert comparison.run64 is not None
     here = comparison.oracle64.pulled["random"]
     values = [as_double(x) for x in to_float64(comparison.inputs)]
-    steps = [epsilon(leaf.dtype) / 2 for leaf in comparison.leaves]
+    steps = [roundings * epsilon(leaf.dtype) / 2 for leaf in comparison.leaves]
     d_out = [np.asarray(ct).astype(y.dtype) for ct, y in zip(comparison.cotangents["random"], here.values, strict=True)]
     most = [0.0] * len(values)
     for _ in range(DRAWS):

@@ -22,8 +22,10 @@ def findings(
     seed: int,
 ) -> tuple[str, ...]:
     """Returns nothing where all is right; `losses` are the explicit function's, in the given dtypes and in float64."""
+    nonfinite = _nonfinite(call, given)
+    if nonfinite:  # what a rule makes of a NaN that enters elsewhere says nothing about the rule
+        return tuple(nonfinite)
     return (
-        *_nonfinite(call, given),
         *_culprits(rows, given, wide, seed),
         *_chain_alone(rows, given.measured, parameters),
         *_explicit_findings(call, given, wide, parameters, losses),
