@@ -83,12 +83,6 @@ def score_table(results: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def score() -> str:
-    """The score and where it comes from."""
-    results: dict[str, Any] = json.loads((RESULTS / "checker_score.json").read_text())
-    return f"{score_table(results)}\n\nSums over {results['seeds']} seeds; {_where_and_when(results)}."
-
-
 def cost() -> str:
     """Seconds and passes, from experiments/checker_cost.py."""
     results: dict[str, Any] = json.loads((RESULTS / "checker_cost.json").read_text())
@@ -104,7 +98,6 @@ TABLES = {
     "networks": networks_table,
     "digits": digits_table,
     "ratios": ratios_table,
-    "score": score,
     "cost": cost,
 }
 
