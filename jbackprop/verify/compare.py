@@ -1,7 +1,7 @@
 """`compare_vjp` and `check_vjp`: a function's gradients against those of an oracle, argument by argument."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -20,9 +20,10 @@ from jbackprop.verify.cotangents import Cotangents, as_leaves, standard_cotangen
 from jbackprop.verify.explain import explain, raw_of_wrong_shape
 from jbackprop.verify.front_end import as_function, not_differentiated, primal_of
 from jbackprop.verify.kinks import Kinks, explain_by_kinks
+from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
-from jbackprop.verify.pullback import pullback, split_outputs, trace
-from jbackprop.verify.report import Check, Report, VJPError
+from jbackprop.verify.pullback import Traced, pullback, split_outputs, trace
+from jbackprop.verify.report import Check, Report, Row, VJPError
 from jbackprop.verify.reproduce import call_in_words, environment
 from jbackprop.verify.rule import Rule, find_rule
 from jbackprop.verify.run import compared
@@ -129,6 +130,37 @@ def _require_options(seeds: int, kinks: str, skip: Sequence[str], nondiff: Seque
         raise ValueError(f"compare_vjp: skip is a sequence of {', '.join(map(repr, CLAUSES))}, not {unknown[0]!r}")
 
 
+class _Asked(NamedTuple):
+    """One question: the call, what is compared with what, and the cotangents."""
+
+    f: Function
+    primal: Function
+    reference: Function | None
+    rule: Rule | None
+    call: Call
+    named: Mapping[str, Cotangents]
+    rtol: float | None
+    seed: int
+    match: bool  # at a kink the oracle's choice is demanded
+    skip: frozenset[str]
+
+    @property
+    def oracle(self) -> Function:
+        return self.primal if self.reference is None else self.reference
+
+
+class _Found(NamedTuple):
+    """The answer, before it is put into words."""
+
+    rows: tuple[Row, ...]
+    checks: tuple[Check, ...]
+    comparison: Comparison | None = None  # with which the diagnosis works
+    kinks: Kinks | None = None
+    raw: Mapping[str, np.ndarray] = {}
+    notes: tuple[str, ...] = ()
+    vacuous: tuple[str, ...] = ()
+
+
 def _one_seed(
     f: Function,
     args: tuple[Any, ...],
@@ -144,62 +176,82 @@ def _one_seed(
     declared = not_differentiated(f, [*argument_names(f, len(args)), *sorted(kwargs)])
     call = take_apart(f, args, kwargs, (*nondiff, *declared))
     primal, rule = primal_of(f), find_rule(f, args, kwargs)
-    oracle = primal if reference is None else reference
-    named = _named_cotangents(f, primal, oracle, rule, call, seed, further)
+    named = _named_cotangents(f, primal, primal if reference is None else reference, rule, call, seed, further)
+    asked = _Asked(f, primal, reference, rule, call, named, rtol, seed, kinks == "match", skip)
+    found = _find(asked)
+    no_kinks = Kinks(tuple(np.zeros(np.shape(value), bool) for value in call.values), {})
+    return Report(
+        function_name(f),
+        "its own primal, differentiated by JAX" if reference is None else function_name(reference),
+        found.rows,
+        found.checks,
+        found.notes,
+        explain(call, found.comparison, found.rows, found.checks, found.kinks or no_kinks, found.raw, found.notes),
+        found.vacuous,
+        call_in_words(f, args, kwargs, {"seed": seed}),
+        environment(),
+    )
+
+
+def _find(asked: _Asked) -> _Found:
+    call, d_out = asked.call, asked.named["random"]
     try:
-        traced_oracle = trace(oracle, call, call.values, named["random"])
+        traced_oracle = trace(asked.oracle, call, call.values, d_out)
     except Exception as error:
-        if reference is None:
+        if asked.reference is None:
             error.add_note(
                 "compare_vjp: JAX cannot differentiate the primal itself: declare its gradient by `reference=`"
             )
         raise
-    checks, complaints = structure_checks(f, primal, rule, call)
-    comparison, notes = None, ()
-    found = Kinks(tuple(np.zeros(np.shape(value), bool) for value in call.values), {})
-    raw: dict[str, np.ndarray] = {}
+    checks, complaints = structure_checks(asked.f, asked.primal, asked.rule, call)
     try:
-        traced, again = (trace(f, call, call.values, named["random"]) for _ in range(2))
+        traced, again = (trace(asked.f, call, call.values, d_out) for _ in range(2))
         if any(isinstance(constant, Tracer) for constant in traced.jaxpr.consts):  # closed over by a rule inside
-            pullback(f, call)(call.values, named["random"])  # raises, with the frame that tells its name
+            pullback(asked.f, call)(call.values, d_out)  # raises, with the frame that tells its name
     except Exception as error:  # whatever a rule raises is a finding: the oracle took the same call
-        if all(check.ok for check in checks) or not checks:
-            checks.append(Check("the rule runs", False, in_words(error, rule)))
-        raw = raw_of_wrong_shape(rule, call, named["random"])
-        told, _ = compared(oracle, oracle, call, [traced_oracle, traced_oracle], named, rtol) if raw else (None, ())
-        rows = argument_rows(call, None, complaints, {})
-        vacuous: tuple[str, ...] = ()
-    else:
-        comparison, notes = compared(f, oracle, call, [traced, traced_oracle], named, rtol)
-        told = comparison
-        complaints |= dtype_complaints(call, comparison)
-        wrong = [i for i in range(len(call.values)) if wrong_in_formula(comparison, i)]
-        found = explain_by_kinks(comparison, wrong, seed) if wrong else found
-        faulty = [i for i in range(len(call.values)) if faults(comparison, i)]
-        forgiven = explain_by_conditioning(comparison, faulty, seed) if faulty else {}
-        forgiven |= found.forgiven if kinks == "subgradient" else {}
-        rows = argument_rows(call, comparison, complaints, forgiven)
-        agrees = not any(row.verdict.startswith("wrong") for row in rows)
-        clauses = skip if agrees else skip | {"second order"}  # which follows from the first
-        checks += numeric_checks(f, primal, reference, call, comparison, (traced, again), rule, clauses, seed)
-        if "finite differences" not in skip and reference is None:
-            check, remark = finite_difference_check(oracle, call, comparison, agrees, seed)
-            checks += [check] if check else []
-            notes = (*notes, *([remark] if remark else []))
-        vacuous = blind_spots(call, comparison)
-        if large(call):
-            notes = (*notes, "note: large arrays: few cotangents, and no second derivatives, scan or checkpoint")
-    return Report(
-        function_name(f),
-        "its own primal, differentiated by JAX" if reference is None else function_name(reference),
-        rows,
-        tuple(checks),
-        notes,
-        explain(call, told, rows, checks, found, raw, notes),
-        vacuous,
-        call_in_words(f, args, kwargs, {"seed": seed}),
-        environment(),
-    )
+        if all(check.ok for check in checks):
+            checks.append(Check("the rule runs", False, in_words(error, asked.rule)))
+        return _without_running(asked, traced_oracle, checks, complaints)
+    return _by_running(asked, (traced, again), traced_oracle, checks, complaints)
+
+
+def _without_running(
+    asked: _Asked, traced_oracle: Traced, checks: list[Check], complaints: Mapping[str, str]
+) -> _Found:
+    """What is left to say of a rule that JAX refuses; a cotangent of wrong shape is still held against the oracle."""
+    call, oracle = asked.call, asked.oracle
+    raw, told = raw_of_wrong_shape(asked.rule, call, asked.named["random"]), None
+    if raw:
+        told, _ = compared(oracle, oracle, call, [traced_oracle, traced_oracle], asked.named, asked.rtol)
+    return _Found(argument_rows(call, None, complaints, {}), tuple(checks), told, raw=raw)
+
+
+def _by_running(
+    asked: _Asked,
+    traces: tuple[Traced, Traced],
+    traced_oracle: Traced,
+    checks: list[Check],
+    complaints: dict[str, str],
+) -> _Found:
+    call, seed = asked.call, asked.seed
+    comparison, notes = compared(asked.f, asked.oracle, call, [traces[0], traced_oracle], asked.named, asked.rtol)
+    complaints |= dtype_complaints(call, comparison)
+    faulty = [i for i in range(len(call.values)) if faults(comparison, i)]
+    in_formula = [i for i in faulty if wrong_in_formula(comparison, i)]
+    kinks = explain_by_kinks(comparison, in_formula, seed) if in_formula else None
+    forgiven = explain_by_conditioning(comparison, faulty, seed) if faulty else {}
+    forgiven |= kinks.forgiven if kinks and not asked.match else {}
+    rows = argument_rows(call, comparison, complaints, forgiven)
+    agrees = not any(row.verdict.startswith("wrong") for row in rows)
+    skip = asked.skip if agrees else asked.skip | {"second order"}  # which follows from the first
+    checks += numeric_checks(asked.f, asked.primal, asked.reference, call, comparison, traces, asked.rule, skip, seed)
+    if "finite differences" not in skip and asked.reference is None:
+        check, remark = finite_difference_check(asked.primal, call, comparison, agrees, seed)
+        checks += [check] if check else []
+        notes += (remark,) if remark else ()
+    if large(call):
+        notes += ("note: large arrays: few cotangents, and no second derivatives, scan or checkpoint",)
+    return _Found(rows, tuple(checks), comparison, kinks, {}, notes, blind_spots(call, comparison))
 
 
 def _named_cotangents(

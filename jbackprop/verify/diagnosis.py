@@ -105,7 +105,6 @@ def diagnose(setting: Setting, i: int) -> Diagnosis | None:
     ...     manual={name: (x * d,) for name, d in dy.items()},
     ...     oracle={name: (2 * x * d,) for name, d in dy.items()},
     ...     pull=lambda inputs, cotangents: (2 * inputs[0] * cotangents[0],),
-    ...     sizes={},
     ...     tolerance=1e-12,
     ...     kinked=(np.zeros(3, bool),),
     ...     raw={},

@@ -164,7 +164,6 @@ def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], ra
         manual={name: tuple(map(as_double, pulled.cotangents)) for name, pulled in rule.pulled.items()},
         oracle={name: tuple(map(as_double, pulled.cotangents)) for name, pulled in oracle.pulled.items()},
         pull=_pull(comparison, [value.dtype for value in values]),
-        sizes={},
         tolerance=min(max(1e-9, 100 * max(bounds)), 1e-2),
         kinked=tuple(masks),
         raw=raw,

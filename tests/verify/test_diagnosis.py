@@ -85,7 +85,7 @@ def right(name, seed=0):
         outputs = tuple(map(np.asarray, run(inputs, tuple(np.zeros(y.shape, y.dtype) for y in shapes_out))[0]))
         named = standard_cotangents(shapes_out, seed)
         oracle = {cotangent: tuple(pull(inputs, cts)) for cotangent, cts in named.items()}
-    return Setting(tuple(shapes), inputs, outputs, named, oracle, oracle, pull, {}, 1e-11, (), {})
+    return Setting(tuple(shapes), inputs, outputs, named, oracle, oracle, pull, 1e-11, (), {})
 
 
 def _tuple(y):
@@ -354,4 +354,4 @@ def test_a_wrong_shape_that_holds_the_right_numbers(leaf, mistake, kind, words):
 def test_an_empty_array_has_no_diagnosis():
     x = (np.zeros((0, 3)),)
     named = {"random": x}
-    assert diagnose(Setting(("x",), x, x, named, named, named, lambda x, ct: ct, {}, 1e-11, (), {}), 0) is None
+    assert diagnose(Setting(("x",), x, x, named, named, named, lambda x, ct: ct, 1e-11, (), {}), 0) is None

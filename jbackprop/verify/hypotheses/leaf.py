@@ -30,7 +30,6 @@ class Setting(NamedTuple):
     manual: Mapping[str, Arrays]  # the rule's cotangents of the inputs, per named cotangent
     oracle: Mapping[str, Arrays]  # the right ones
     pull: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]  # at inputs, for cotangents
-    sizes: Mapping[str, int]
     tolerance: float  # equality within this fraction of max|g| is equality
     kinked: Arrays  # per leaf: where the function has a kink or a tie
     raw: Mapping[str, np.ndarray]  # what `bwd` returned for a leaf where its shape is wrong, for the random cotangent
