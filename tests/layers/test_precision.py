@@ -116,6 +116,11 @@ def test_residuals_take_no_more_bytes_than_the_rule_says(name):
     assert sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(residuals)) == expected
 
 
+def test_residuals_of_a_max_pool_whose_windows_share_elements_are_two_bytes():
+    _, residuals = jax.eval_shape(lambda x: max_pool_fwd(x, 3, 1, "SAME"), X)
+    assert sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(residuals)) == 2 * X.size
+
+
 def test_a_window_of_more_than_128_places_needs_two_bytes_for_the_winner():
     x = jnp.asarray(draw(0, 1, 12, 12, 1), jnp.float32)
     assert max_pool_fwd(x, 11)[1].winner.dtype == jnp.int8

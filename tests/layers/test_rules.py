@@ -164,7 +164,7 @@ def test_derivatives_equal_those_of_the_reference_in_every_dtype_and_under_every
             assert_close(second[what], second_expected[what], SECOND_ORDER[dtype], f"{dtype} {what}")
 
 
-@pytest.mark.parametrize("dtype", FIRST_ORDER)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("case", "example"), FIRST_EXAMPLES)
 def test_eager_equals_jit(case, example, dtype):
     def value_and_cotangents(args):

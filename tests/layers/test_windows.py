@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,20 @@ def test_conv2d(sizes, kernel, stride, dilation, padding, groups, seed):
     assert_same_value_and_cotangents(
         lambda x, w, b: conv2d(x, w, b, stride, padding, dilation, groups), reference, x, w, b
     )
+
+
+@pytest.mark.parametrize("window", [(2, 2), (3, 3), (2, 3)])
+def test_a_NaN_wins_every_window_of_a_max_pool_in_which_it_is_the_first(window):
+    x = np.random.default_rng(0).standard_normal((6, 7, 1)).astype(np.float32)
+    x[2, 3] = x[2, 4] = x[4, 1] = np.nan
+    expected = np.zeros_like(x)
+    for u in range(6 - window[0] + 1):
+        for v in range(7 - window[1] + 1):
+            part = x[u : u + window[0], v : v + window[1], 0]
+            i, j = np.unravel_index(np.argmax(part), part.shape)  # NumPy's argmax takes the first NaN
+            expected[u + i, v + j] += np.nan if np.isnan(part[i, j]) else 1
+    dx = jax.grad(lambda x: max_pool(x, window, 1).sum())(jnp.asarray(x))
+    np.testing.assert_array_equal(dx, expected)
 
 
 @WITHOUT_DEADLINE
