@@ -1,4 +1,4 @@
-"""`jbackprop train | check | compare | explain | list`: one module of `jbackprop.commands` a command."""
+"""`jbackprop COMMAND ...`: one module of `jbackprop.commands` for each of `COMMANDS`."""
 
 import argparse
 import difflib
@@ -10,19 +10,25 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "train": "train a network on real data as a TOML file says",
+    "report": "write a page on one training run, or on several side by side",
+    "predict": "classify an image of yours with a trained network",
     "check": "check the gradient of a function of yours",
     "compare": "compare a rule's or a network's hand-written gradient with automatic differentiation",
+    "bench": "measure hand-written backward passes against automatic differentiation on this machine",
     "explain": "show a rule's or a network's formula, conventions and code",
     "list": "list the rules and networks",
 }
-MODULES = {"train": "train", "check": "check", "compare": "compare", "explain": "explain", "list": "list_cases"}
+MODULES = {command: command for command in COMMANDS} | {"list": "list_cases"}
 INTERRUPTED = 130
 MISUSE = 2
 
 EPILOG = """examples:
   jbackprop train configs/digits_two_layer.toml --epochs 3 --optimizer.learning-rate 0.1
+  jbackprop report runs/digits_two_layer-20261122-103632
+  jbackprop predict runs/digits_two_layer-20261122-103632 seven.png --out answer.png
   jbackprop check my_layers:scale --arg "f32[8,16]" --arg "f32[16]"
   jbackprop compare two_layer
+  jbackprop bench max_pool cnn
   jbackprop explain linear
   jbackprop list
 

@@ -260,12 +260,12 @@ def test_a_setting_of_the_file_that_the_command_line_makes_wrong_is_the_files(ca
 def test_gradients_that_disagree_are_wrong(capsys, folder, monkeypatch):
     right = two_layer.loss_and_grads
 
-    def doubled(params, x, y):
-        loss, grads = right(params, x, y)
+    def doubled(params, x, y, **options):
+        loss, grads = right(params, x, y, **options)
         return loss, grads | {"b2": 2 * grads["b2"]}
 
     monkeypatch.setattr(two_layer, "loss_and_grads", doubled)
-    monkeypatch.setattr("jbackprop.training.train._plot_run", lambda *arguments: None)
+    monkeypatch.setattr("jbackprop.training.finish._plot_run", lambda *arguments: None)
     assert cli.main(["train", config(folder), *FAST]) == 1
     assert "WRONG: bounds 1e-06 in float32, 1e-14 in float64" in capsys.readouterr().out
 

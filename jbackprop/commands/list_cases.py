@@ -18,20 +18,26 @@ def main(arguments: Sequence[str]) -> int:
     from jbackprop.verify.network_cases import NETWORKS
 
     width = shutil.get_terminal_size((150, 24)).columns
-    free = width - 24  # what the names and the gaps leave
     rules = [(rule.name, rule.formula, rule.residuals, rule.source) for rule in RULES]
+    free = _beside_the_names(rules, width)
     widths = (None, free * 55 // 100, free * 22 // 100, free * 22 // 100)
     shown = table if width >= NARROW else partial(stacked, width=width)
     say = partial(_say, width=width)
     say(f"{len(RULES)} rules: the cotangents of the arguments, what is kept between the passes, the source\n")
     print(shown(("rule", "cotangents", "residuals", "source"), rules, widths))
     networks = [(network.name, network.formula, network.source) for network in NETWORKS]
+    free = _beside_the_names(networks, width)
     say(f"\n{len(NETWORKS)} networks, each with an explicit backward pass\n")
     print(shown(("network", "formula", "source"), networks, (None, free * 70 // 100, free * 28 // 100)))
     say(
         "\n`jbackprop explain NAME` shows the code, `jbackprop compare NAME` compares it with automatic differentiation"
     )
     return 0
+
+
+def _beside_the_names(rows: Sequence[Sequence[str]], width: int) -> int:
+    gaps = 2 * (len(rows[0]) - 1)
+    return width - gaps - max(len(name) for name, *_ in rows)
 
 
 def stacked(headers: Sequence[str], rows: Sequence[Sequence[str]], widths: object, width: int) -> str:

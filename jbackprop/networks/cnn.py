@@ -30,17 +30,14 @@ from jbackprop.layers.flatten import flatten, flatten_bwd, flatten_fwd
 from jbackprop.layers.max_pool import max_pool, max_pool_bwd, max_pool_fwd
 from jbackprop.layers.relu import Residuals as ReluResiduals
 from jbackprop.layers.relu import relu, relu_bwd, relu_fwd
-from jbackprop.layers.softmax_cross_entropy import (
-    Labels,
-    softmax_cross_entropy_bwd,
-    softmax_cross_entropy_fwd,
-)
+from jbackprop.layers.softmax_cross_entropy import Labels
 from jbackprop.networks import mlp
 from jbackprop.networks.cnn_checks import check_arguments
 from jbackprop.networks.cnn_sizes import NAMED as NAMED
 from jbackprop.networks.cnn_sizes import Block as Block
 from jbackprop.networks.cnn_sizes import Sizes as Sizes
 from jbackprop.networks.cnn_sizes import chosen_sizes, feature_maps, flattened_width
+from jbackprop.networks.costs import CROSS_ENTROPY
 from jbackprop.networks.initial import normal_weights
 from jbackprop.networks.rule import Rule, bind
 
@@ -117,19 +114,29 @@ def backward(params: Params, residuals: Residuals, d_out: Float[Array, "n k"], s
     return {"conv": conv[::-1], "dense": dense}
 
 
-def loss(params: Params, x: Float[Array, "n h w c"], y: Labels, sizes: Sizes | str = "digits") -> Float[Array, ""]:
-    """Returns the mean cross-entropy, composed of the decorated layers, for `jax.grad`."""
+def loss(
+    params: Params,
+    x: Float[Array, "n h w c"],
+    y: Labels,
+    sizes: Sizes | str = "digits",
+    cost: Rule = CROSS_ENTROPY,
+) -> Float[Array, ""]:
+    """Returns the mean cross-entropy, or another of `costs`, composed of the decorated layers, for `jax.grad`."""
     sizes = chosen_sizes(sizes)
     check_arguments(params, x, sizes)
     for layer, block in zip(params["conv"], sizes.blocks, strict=True):
         z = conv2d(x, layer["w"], layer["b"], 1, block.padding)
         a = relu(z)
         x = _pool(sizes, block).f(a)
-    return mlp.loss(params["dense"], flatten(x), y)
+    return mlp.loss(params["dense"], flatten(x), y, cost=cost)
 
 
 def loss_and_grads(
-    params: Params, x: Float[Array, "n h w c"], y: Labels, sizes: Sizes | str = "digits"
+    params: Params,
+    x: Float[Array, "n h w c"],
+    y: Labels,
+    sizes: Sizes | str = "digits",
+    cost: Rule = CROSS_ENTROPY,
 ) -> tuple[Float[Array, ""], Params]:
     """Returns the loss and its gradients by the explicit backward pass; no automatic differentiation inside.
 
@@ -140,8 +147,8 @@ def loss_and_grads(
     ((3, 3, 1, 2), (8, 3))
     """
     logits, residuals = forward(params, x, sizes)
-    J, cross_entropy = softmax_cross_entropy_fwd(logits, y)
-    dlogits, _dy = softmax_cross_entropy_bwd("mean", cross_entropy, jnp.ones_like(J))
+    J, saved_cost = cost.fwd(logits, y)
+    dlogits, _dy = cost.bwd(saved_cost, jnp.ones_like(J))
     return J, backward(params, residuals, dlogits, sizes)
 
 

@@ -25,14 +25,11 @@ from jaxtyping import Array, Float
 
 from jbackprop.layers.linear import Residuals as LinearResiduals
 from jbackprop.layers.linear import linear, linear_bwd, linear_fwd
-from jbackprop.layers.softmax_cross_entropy import (
-    Labels,
-    softmax_cross_entropy,
-    softmax_cross_entropy_bwd,
-    softmax_cross_entropy_fwd,
-)
+from jbackprop.layers.softmax_cross_entropy import Labels
 from jbackprop.networks.activations import activation_rule
+from jbackprop.networks.costs import CROSS_ENTROPY
 from jbackprop.networks.initial import check_widths, normal_weights
+from jbackprop.networks.rule import Rule
 
 Params = list[dict[str, Array]]
 
@@ -97,8 +94,10 @@ def backward_to_input(
     return grads[::-1], da
 
 
-def loss(params: Params, x: Float[Array, "*n i"], y: Labels, activation: str = "relu") -> Float[Array, ""]:
-    """Returns the mean cross-entropy `J`, composed of the decorated layers, for `jax.grad`."""
+def loss(
+    params: Params, x: Float[Array, "*n i"], y: Labels, activation: str = "relu", cost: Rule = CROSS_ENTROPY
+) -> Float[Array, ""]:
+    """Returns the mean cross-entropy `J`, or another of `costs`, composed of the decorated layers, for `jax.grad`."""
     sigma = activation_rule(activation)
     *hidden, last = params
     a = x
@@ -106,11 +105,11 @@ def loss(params: Params, x: Float[Array, "*n i"], y: Labels, activation: str = "
         z = linear(a, layer["w"], layer["b"])
         a = sigma.f(z)
     z = linear(a, last["w"], last["b"])
-    return softmax_cross_entropy(z, y)
+    return cost.f(z, y)
 
 
 def loss_and_grads(
-    params: Params, x: Float[Array, "*n i"], y: Labels, activation: str = "relu"
+    params: Params, x: Float[Array, "*n i"], y: Labels, activation: str = "relu", cost: Rule = CROSS_ENTROPY
 ) -> tuple[Float[Array, ""], Params]:
     """Returns `J` and its gradients by the explicit backward pass; no automatic differentiation inside.
 
@@ -120,6 +119,6 @@ def loss_and_grads(
     [(3,), (3,), (2,)]
     """
     z, residuals = forward(params, x, activation)
-    J, cross_entropy = softmax_cross_entropy_fwd(z, y)
-    dz, _dy = softmax_cross_entropy_bwd("mean", cross_entropy, jnp.ones_like(J))
+    J, saved_cost = cost.fwd(z, y)
+    dz, _dy = cost.bwd(saved_cost, jnp.ones_like(J))
     return J, backward(params, residuals, dz, activation)

@@ -25,13 +25,10 @@ from jbackprop.layers.linear import Residuals as LinearResiduals
 from jbackprop.layers.linear import linear, linear_bwd, linear_fwd
 from jbackprop.layers.sigmoid import Residuals as SigmoidResiduals
 from jbackprop.layers.sigmoid import sigmoid, sigmoid_bwd, sigmoid_fwd
-from jbackprop.layers.softmax_cross_entropy import (
-    Labels,
-    softmax_cross_entropy,
-    softmax_cross_entropy_bwd,
-    softmax_cross_entropy_fwd,
-)
+from jbackprop.layers.softmax_cross_entropy import Labels
+from jbackprop.networks.costs import CROSS_ENTROPY
 from jbackprop.networks.initial import check_widths, normal_weights
+from jbackprop.networks.rule import Rule
 
 Params = dict[str, Any]  # of arrays
 
@@ -85,15 +82,17 @@ def backward(params: Params, residuals: Residuals, d_out: Float[Array, "*n k"]) 
     return {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}
 
 
-def loss(params: Params, x: Float[Array, "*n d"], y: Labels) -> Float[Array, ""]:
-    """Returns the mean cross-entropy `J`, composed of the decorated layers, for `jax.grad`."""
+def loss(params: Params, x: Float[Array, "*n d"], y: Labels, cost: Rule = CROSS_ENTROPY) -> Float[Array, ""]:
+    """Returns the mean cross-entropy `J`, or another of `costs`, composed of the decorated layers, for `jax.grad`."""
     z1 = linear(x, params["w1"], params["b1"])
     a1 = sigmoid(z1)
     z2 = linear(a1, params["w2"], params["b2"])
-    return softmax_cross_entropy(z2, y)
+    return cost.f(z2, y)
 
 
-def loss_and_grads(params: Params, x: Float[Array, "*n d"], y: Labels) -> tuple[Float[Array, ""], Params]:
+def loss_and_grads(
+    params: Params, x: Float[Array, "*n d"], y: Labels, cost: Rule = CROSS_ENTROPY
+) -> tuple[Float[Array, ""], Params]:
     """Returns `J` and its gradients by the explicit backward pass; no automatic differentiation inside.
 
     >>> params = init(jax.random.key(0), (4, 3, 2))
@@ -102,6 +101,6 @@ def loss_and_grads(params: Params, x: Float[Array, "*n d"], y: Labels) -> tuple[
     {'w1': (4, 3), 'b1': (3,), 'w2': (3, 2), 'b2': (2,)}
     """
     z2, residuals = forward(params, x)
-    J, cross_entropy = softmax_cross_entropy_fwd(z2, y)
-    dz2, _dy = softmax_cross_entropy_bwd("mean", cross_entropy, jnp.ones_like(J))
+    J, saved_cost = cost.fwd(z2, y)
+    dz2, _dy = cost.bwd(saved_cost, jnp.ones_like(J))
     return J, backward(params, residuals, dz2)

@@ -3,21 +3,17 @@
 import hashlib
 import json
 import math
-import platform
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jbackprop.training import run
 from jbackprop.training.check import Checks, Parameter
 from jbackprop.training.config import Config
+from jbackprop.training.environment import device, versions
 from jbackprop.verify.report import figure
-
-PACKAGES = ("jbackprop", "jax", "jaxlib", "numpy", "optax")
 
 
 class Finding(NamedTuple):
@@ -108,8 +104,8 @@ def _content(folder: Path, certificate: Certificate, config: Config, ended: str 
             "network": config.network.name,
             "seed": config.seed,
         },
-        "versions": {package: _version(package) for package in PACKAGES} | {"python": platform.python_version()},
-        "device": f"{jax.devices()[0].device_kind}, {platform.system()} {platform.machine()}",
+        "versions": versions(),
+        "device": device(),
         "date": date.today().isoformat(),
     }
 
@@ -125,13 +121,6 @@ def _described(finding: Finding) -> dict[str, Any]:
         "dtype": finding.parameter.dtype,
         "verdict": "agree" if finding.ok else "wrong",
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from its source folder
-        return None
 
 
 def _in_words(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jbackprop.layers.precision import widen
 from jbackprop.training.gradient import LossAndGrads
-from jbackprop.verify.bounds import epsilon, longest_sum, rounding_bound
+from jbackprop.verify.bounds import NARROW, coarsest_epsilon, epsilon, longest_sum, rounding_bound
 
 Check = Callable[[jax.Array, Any, jax.Array, jax.Array, Any], Float[Array, " parameters"]]
 """`(step, params, x, labels, grads) -> max|d| / max|g|` of each parameter; `NOT_CHECKED` at the other steps."""
@@ -75,16 +75,19 @@ def _leaf_disagreement(grad: Any, wanted: Any) -> jax.Array:
 def parameters(params: Any, automatic: LossAndGrads, x: Any, labels: Any) -> tuple[Parameter, ...]:
     """Returns the leaves of `params` in the order of `disagreement`, each with its bound.
 
-    The bound is what rounding explains in the leaf's dtype with the longest sum of the automatic gradient; arrays may
-    be given by their shapes.
+    The bound is what rounding explains with the longest sum of the automatic gradient, in the leaf's dtype or the
+    narrower one that the network is computed in; arrays may be given by their shapes.
     """
-    length = longest_sum(jax.make_jaxpr(automatic)(params, x, labels))
+    program = jax.make_jaxpr(automatic)(params, x, labels)
+    length, inside = longest_sum(program), coarsest_epsilon(program)
     return tuple(
         Parameter(
             jax.tree_util.keystr(path, simple=True, separator="."),
             tuple(leaf.shape),
             str(leaf.dtype),
-            rounding_bound(epsilon(leaf.dtype), length),
+            rounding_bound(epsilon(leaf.dtype), length)
+            if inside <= epsilon(leaf.dtype)
+            else rounding_bound(inside, length, own=NARROW),
         )
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     )

@@ -11,12 +11,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from jbackprop.training.sections import L2 as L2
+from jbackprop.training.sections import Count
+from jbackprop.training.sections import Data as Data
+from jbackprop.training.sections import Distributed as Distributed
+from jbackprop.training.sections import Mesh as Mesh
+from jbackprop.training.sections import Network as Network
+from jbackprop.training.sections import Optimizer as Optimizer
+from jbackprop.training.unusable import unusable
+
 Gradient = Literal["explicit", "rules", "automatic"]
 Loop = Literal["auto", "scan", "steps"]
-Count = Annotated[int, Meta(ge=1, le=10**9)]
-Width = Annotated[int, Meta(ge=1, le=2**16)]
-Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
-Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 
 
 class ConfigError(ValueError):
@@ -31,66 +36,41 @@ class ConfigError(ValueError):
         self.key = key
 
 
-class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The network; its input and output widths follow from the data.
-
-    Settings that are None take the network's own default; a setting that the network does not have is refused.
-    """
-
-    name: Literal["two_layer", "mlp", "cnn"] = "two_layer"
-    """Module of jbackprop.networks."""
-    hidden: tuple[Width, ...] = (64,)
-    """Widths of the hidden dense layers: exactly one for two_layer."""
-    activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus"] | None = None
-    """mlp: activation of the hidden layers."""
-    channels: tuple[Width, ...] | None = None
-    """cnn: output channels of each convolution."""
-    kernel: Width | None = None
-    """cnn: side of the convolution kernels."""
-    pool: Literal["max", "avg"] | None = None
-    """cnn: pooling after each convolution."""
-
-
-class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The data set and where its prepared files lie."""
-
-    name: Literal["digits", "mnist", "fashion_mnist", "kmnist"] = "digits"
-    """Data set."""
-    dir: str | None = None
-    """Folder of the IDX files or the prepared files; None is ~/.cache/jbackprop/data ($XDG_CACHE_HOME is honoured)."""
-
-
-class Optimizer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The optax optimiser."""
-
-    name: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule."""
-    learning_rate: Positive = 0.1
-    """Step size."""
-    momentum: Fraction | None = None
-    """momentum: decay of the accumulated gradient; None is 0.9."""
-
-
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One training run."""
 
     network: Network = Network()
     data: Data = Data()
     optimizer: Optimizer = Optimizer()
+    l2: L2 = L2()
+    mesh: Mesh = Mesh()
+    distributed: Distributed = Distributed()
     gradient: Gradient = "explicit"
     """Backward pass written out (explicit), jax.grad through the rules (rules), or JAX alone (automatic)."""
     epochs: Count = 30
     """Passes over the training split."""
     batch_size: Count = 32
-    """Examples a step. An epoch leaves out the (examples mod batch size) last ones of its shuffled order."""
+    """Examples a step. An epoch leaves out the (examples mod batch size) last ones of its order."""
+    accumulate: Count = 1
+    """Parts that a batch is cut into, one after the other; the step is that of the whole batch, with less memory."""
+    shuffle: bool = True
+    """Another order of the training images for each epoch, or always the same."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's computation; parameters, loss and updates are float32 in either."""
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     """Of the initial weights and the shuffling."""
+    seeds: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """Trainings side by side, with the seeds `seed`, `seed` + 1, ...; mean and standard deviation are shown."""
     loop: Loop = "auto"
     """A whole epoch in one compiled loop (scan), one call a step (steps), or what is faster here (auto)."""
     agreement_epochs: Annotated[int, Meta(ge=0)] = 3
     """Epochs for which all three gradients are trained side by side, for the agreement plot; 0 is none."""
     check_every: Annotated[int, Meta(ge=0, le=10**9)] = 0
     """Steps from one check of the gradient against the automatic one to the next, in the compiled step; 0 is none."""
+    checkpoint_every: Annotated[int, Meta(ge=0, le=10**9)] = 1
+    """Epochs from one checkpoint to the next, more where writing would take over 5% of the time; 0 is none."""
+    keep_checkpoints: Annotated[int, Meta(ge=1, le=10**6)] = 2
+    """Checkpoints that are kept, the last ones, beside the best."""
     name: str | None = None
     """Head of the run folder's name; None is the name of the configuration file."""
     runs: str = "runs"
@@ -109,8 +89,10 @@ SETTINGS_OF_ONE = (
     Setting("network", "mlp", "activation"),
     Setting("network", "cnn", "channels"),
     Setting("network", "cnn", "kernel"),
+    Setting("network", "cnn", "padding"),
     Setting("network", "cnn", "pool"),
     Setting("optimizer", "momentum", "momentum"),
+    Setting("optimizer", "adamw", "weight_decay"),
 )
 
 
@@ -162,10 +144,16 @@ def to_toml(config: Config) -> str:
     gradient = "explicit"
     epochs = 5
     batch_size = 32
+    accumulate = 1
+    shuffle = true
+    dtype = "float32"
     seed = 0
+    seeds = 1
     loop = "auto"
     agreement_epochs = 3
     check_every = 0
+    checkpoint_every = 1
+    keep_checkpoints = 2
     runs = "runs"
     <BLANKLINE>
     [network]
@@ -176,7 +164,8 @@ def to_toml(config: Config) -> str:
     sections = {key: part for key, part in content.items() if isinstance(part, dict)}
     lines = _lines({key: value for key, value in content.items() if key not in sections})
     for name, part in sections.items():
-        lines += ["", f"[{name}]", *_lines(part)]
+        if of_part := _lines(part):
+            lines += ["", f"[{name}]", *of_part]
     return "\n".join(lines) + "\n"
 
 
@@ -193,10 +182,8 @@ def _check_settings(config: Config) -> None:
             raise ConfigError(f"{name}: a setting of {owner!r} alone, not of {section}.name = {part.name!r}", name)
     if config.check_every and config.gradient == "automatic":
         raise ConfigError("check_every: the automatic gradient would be held against itself", "check_every")
-    network = config.network
-    if network.name == "two_layer" and len(network.hidden) != 1:
-        widths = list(network.hidden)
-        raise ConfigError(f"network.hidden: two_layer has one hidden layer, got {widths}", "network.hidden")
+    if refusal := unusable(config):
+        raise ConfigError(refusal, refusal.partition(":")[0])
 
 
 def _check_text(config: Config) -> None:
@@ -228,7 +215,15 @@ def _in_words(message: str) -> str:
 
 
 def _part_type(section: str) -> Any:
-    return {"network": Network, "data": Data, "optimizer": Optimizer}.get(section, Config)
+    parts = {
+        "network": Network,
+        "data": Data,
+        "optimizer": Optimizer,
+        "l2": L2,
+        "mesh": Mesh,
+        "distributed": Distributed,
+    }
+    return parts.get(section, Config)
 
 
 def _field_type(location: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jbackprop.training.config import Data
+from jbackprop.training.config import ConfigError, Data
 
 INFO = "dataset_info.json"  # written last of all
+ON_DEVICE = Data().on_device_bytes
 
 
 class DataError(Exception):
@@ -27,12 +29,17 @@ class Split(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A training and a test split, the number of classes, and the pixel value that becomes 1.0."""
+    """A training and a test split, the number of classes, and the pixel value that becomes 1.0.
+
+    Of those numbers the network reads `(pixel - mean) / std`.
+    """
 
     train: Split
     test: Split
     classes: int
     white: float
+    mean: float = 0.0
+    std: float = 1.0
 
 
 def default_folder() -> Path:
@@ -42,27 +49,73 @@ def default_folder() -> Path:
 
 
 def load(config: Data) -> Dataset:
-    """Returns the configured data set. Raises `DataError`."""
+    """Returns the configured data set. Raises `DataError`, and `ConfigError` for rows that are not there."""
     if config.name == "digits":
-        return load_digits(Path(config.dir).expanduser() if config.dir else default_folder())
-    return load_idx(config.name, config.dir)
+        folder = Path(config.dir).expanduser() if config.dir else default_folder()
+        dataset = load_digits(folder, config.on_device_bytes)
+    else:
+        dataset = load_idx(config.name, config.dir, config.on_device_bytes)
+    return chosen(dataset, config)
 
 
-def load_idx(name: str, data_dir: str | None) -> Dataset:
+def chosen(dataset: Dataset, config: Data) -> Dataset:
+    """Returns the data set with the training rows and the normalisation that the configuration asks for.
+
+    Raises `ConfigError` for rows that are not there.
+    """
+    if config.permutation is not None or config.rows is not None:
+        dataset = dataset._replace(train=_rows(dataset.train, config.permutation, config.rows))
+    return standardised(dataset) if config.normalise == "standard" else dataset
+
+
+def _rows(split: Split, seed: int | None, rows: tuple[int, int] | None) -> Split:
+    examples = split.labels.size
+    first, end = rows or (0, examples)
+    if end > examples:
+        raise ConfigError(f"data.rows: {end} is more than the {examples} training examples", "data.rows")
+    order = np.arange(examples) if seed is None else np.random.RandomState(seed).permutation(examples)
+    if not isinstance(split.images, jax.Array):
+        from jbackprop.training.streaming import only  # which imports this module
+
+        return only(split, order[first:end])
+    images, labels = (np.asarray(part)[order[first:end]] for part in split)
+    return Split(jnp.asarray(images), jnp.asarray(labels))
+
+
+def standardised(dataset: Dataset) -> Dataset:
+    """Returns the data set with the mean and the standard deviation of all pixels of its training images."""
+    counts = np.bincount(np.asarray(dataset.train.images).ravel(), minlength=256)
+    values = np.arange(256) / dataset.white
+    mean = float(counts @ values / counts.sum())
+    return dataset._replace(mean=mean, std=float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
+
+
+def load_idx(name: str, data_dir: str | None, on_device: int = ON_DEVICE) -> Dataset:
     """Returns `mnist`, `fashion_mnist` or `kmnist` of the first source that has it (`sources.prepared`).
 
-    Raises `DataError`.
+    Training images of more than `on_device` bytes stay in their files (`streaming.columns`). Raises `DataError`.
     """
     from jbackprop.training.mnist import CLASSES  # 0.4 s: tensorflow-datasets
     from jbackprop.training.records import arrays
     from jbackprop.training.sources import prepared
 
     builder = prepared(name, data_dir)
-    train, test = (Split(*map(jnp.asarray, arrays(builder, split))) for split in ("train", "test"))
+    test = Split(*map(jnp.asarray, arrays(builder, "test")))
+    train = in_files(builder, on_device) or Split(*map(jnp.asarray, arrays(builder, "train")))
     return Dataset(train, test, classes=CLASSES, white=255.0)
 
 
-def load_digits(folder: Path) -> Dataset:
+def in_files(builder: Any, on_device: int) -> Split | None:
+    """Returns the training split as it lies in its files where its images have more than `on_device` bytes."""
+    size = builder.info.splits["train"].num_examples * math.prod(builder.info.features["image"].shape)
+    if size <= on_device:
+        return None
+    from jbackprop.training.streaming import columns  # which imports this module
+
+    return columns(builder, "train")
+
+
+def load_digits(folder: Path, on_device: int = ON_DEVICE) -> Dataset:
     """Returns the digits of `training/digits.py`, prepared in `folder` on the first call.
 
     Raises `DataError` where the folder cannot be written or what it holds is not the data set.
@@ -76,7 +129,7 @@ def load_digits(folder: Path) -> Dataset:
         prepare(builder)
     except OSError as error:
         raise DataError(f"digits: cannot prepare the data in {folder}: {error}. Another folder: --data.dir") from error
-    train, test = read(builder, "train"), read(builder, "test")
+    train, test = in_files(builder, on_device) or read(builder, "train"), read(builder, "test")
     return Dataset(train, test, classes=CLASSES, white=16.0)
 
 

@@ -18,17 +18,17 @@ Show = Callable[[Metrics], None]
 
 
 @contextmanager
-def display(console: Console, epochs: int) -> Iterator[Show]:
-    """Yields the function that shows the metrics of one epoch."""
+def display(console: Console, epochs: int, done: int = 0) -> Iterator[Show]:
+    """Yields the function that shows the metrics of one epoch; `done` of them were shown by an earlier process."""
     if console.is_terminal:
-        with _live(console, epochs) as show:
+        with _live(console, epochs, done) as show:
             yield show
     else:
-        yield _plain(console, epochs)
+        yield _plain(console, epochs, done)
 
 
 @contextmanager
-def _live(console: Console, epochs: int) -> Iterator[Show]:
+def _live(console: Console, epochs: int, done: int) -> Iterator[Show]:
     free = console.width - len("epoch / 0:00:00 left") - 2 * len(str(epochs)) - NARROWEST_BAR
     columns = (
         TextColumn("epoch"),
@@ -39,7 +39,7 @@ def _live(console: Console, epochs: int) -> Iterator[Show]:
         TextColumn("left"),
     )
     with Progress(*columns, console=console, expand=True) as progress:
-        task = progress.add_task("training", total=epochs, figures="first epoch")
+        task = progress.add_task("training", total=epochs, completed=done, figures="first epoch")
         worst = _running_worst()
 
         def show(metrics: Metrics) -> None:
@@ -48,7 +48,7 @@ def _live(console: Console, epochs: int) -> Iterator[Show]:
         yield show
 
 
-def _plain(console: Console, epochs: int) -> Show:
+def _plain(console: Console, epochs: int, done: int) -> Show:
     first = last = 0.0
     worst = _running_worst()
 
@@ -57,10 +57,11 @@ def _plain(console: Console, epochs: int) -> Show:
         now = time.perf_counter()
         checked = worst(metrics)
         first = first or now  # the first epoch, with its compilation, says nothing about the others
-        due = metrics.epoch in (1, epochs) or metrics.epoch % max(1, epochs // PLAIN_LINES) == 0
+        since = metrics.epoch - done
+        due = since == 1 or metrics.epoch == epochs or metrics.epoch % max(1, epochs // PLAIN_LINES) == 0
         if due or now - last > PLAIN_SECONDS:
             last = now
-            left = (now - first) / (metrics.epoch - 1) * (epochs - metrics.epoch) if metrics.epoch > 1 else None
+            left = (now - first) / (since - 1) * (epochs - metrics.epoch) if since > 1 else None
             ending = "" if left is None or metrics.epoch == epochs else f"  {left:.0f} s left"
             line = f"epoch {metrics.epoch:>{len(str(epochs))}}/{epochs}  {_figures(metrics)}{checked}{ending}"
             console.print(line, soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""Loss and accuracy over every example of a split, each counted once."""
+"""Loss, accuracy and confusion matrix over every example of a split, each counted once."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jbackprop.layers.softmax import softmax
-from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy_fwd
+from jbackprop.networks.costs import one_hot
 from jbackprop.training.data import Split
 from jbackprop.training.model import Model
 
@@ -16,17 +15,31 @@ BATCH = 512
 
 
 class Evaluation(NamedTuple):
-    """Mean loss, share of right answers, and the number of examples behind both."""
+    """Mean loss, without the penalty on the weights, share of right answers, and the number of examples behind both.
+
+    `confusion[i, j]` is how many examples of class i the network took for class j, int64 `(classes, classes)`.
+    """
 
     loss: float
     accuracy: float
     examples: int
+    confusion: np.ndarray
+
+    @property
+    def per_class_accuracy(self) -> np.ndarray:
+        """Share of right answers among the examples of each class `(classes,)`; NaN for a class without examples.
+
+        >>> Evaluation(0.5, 0.75, 4, np.array([[2, 0], [1, 1]])).per_class_accuracy.tolist()
+        [1.0, 0.5]
+        """
+        there = self.confusion.sum(axis=1)
+        return np.divide(self.confusion.diagonal(), there, out=np.full(len(there), np.nan), where=there > 0)
 
 
 def probabilities(model: Model, params: Any, images: jax.Array) -> np.ndarray:
     """Returns the network's probability of each class `(n, classes)` for uint8 images `(n, h, w, c)`."""
     return np.asarray(
-        jax.jit(lambda params, images: softmax(model.logits(params, model.prepare(images))))(params, images)
+        jax.jit(lambda params, images: model.outputs(model.logits(params, model.prepare(images))))(params, images)
     )
 
 
@@ -40,15 +53,16 @@ def make_evaluate(model: Model, batch: int = BATCH) -> Callable[..., Evaluation]
         images = jnp.take(split.images, rows, axis=0, mode="clip")
         labels = jnp.take(split.labels, rows, axis=0, mode="clip")
         logits = model.logits(params, model.prepare(images))
-        losses, _ = softmax_cross_entropy_fwd(logits, labels, "none")
-        right = jnp.argmax(logits, axis=-1).astype(labels.dtype) == labels
-        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(counts & right)
+        found = one_hot(jnp.argmax(logits, axis=-1).astype(labels.dtype), logits.shape[-1], jnp.int32)
+        there = jnp.where(counts[:, None], one_hot(labels, logits.shape[-1], jnp.int32), 0)
+        return jnp.sum(jnp.where(counts, model.losses(logits, labels), 0)), there.T @ found
 
     def evaluate(params, split: Split) -> Evaluation:
         examples = split.labels.size
-        parts = [sums(params, split, np.int32(start)) for start in range(0, examples, batch)]
+        # all batches are under way before the first result is waited for
+        parts = jax.device_get([sums(params, split, np.int32(start)) for start in range(0, examples, batch)])
         loss = sum(float(part[0]) for part in parts)
-        right = sum(int(part[1]) for part in parts)
-        return Evaluation(loss / examples, right / examples, examples)
+        confusion = np.stack([part[1] for part in parts]).sum(axis=0, dtype=np.int64)
+        return Evaluation(loss / examples, int(confusion.trace()) / examples, examples, confusion)
 
     return evaluate

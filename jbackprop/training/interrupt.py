@@ -1,4 +1,4 @@
-"""Ctrl-C as a request to stop at the next good moment, so that a run ends with its files written."""
+"""Ctrl-C and SIGTERM as requests to stop at the next good moment, so that a run ends with its files written."""
 
 import os
 import signal
@@ -8,7 +8,25 @@ from contextlib import contextmanager
 
 Stop = Callable[[], bool]
 STDERR = 2
-NOTE = b"\nstopping at the next good moment; Ctrl-C again stops at once\n"
+NOTES = {
+    signal.SIGINT: b"\nstopping at the next good moment; Ctrl-C again stops at once\n",
+    signal.SIGTERM: b"\nSIGTERM: saving a checkpoint; SIGTERM again stops at once\n",
+}
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Terminated(BaseException):
+    """SIGTERM where nothing can be saved: before the first step, or for the second time."""
+
+
+class Request:
+    """A `Stop` that knows which signal asked."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
 
 
 def never() -> bool:
@@ -16,25 +34,42 @@ def never() -> bool:
     return False
 
 
+def terminated(stop: Stop) -> bool:
+    """Whether SIGTERM asked to stop: then little time is left."""
+    return isinstance(stop, Request) and stop.signal == signal.SIGTERM
+
+
+def name(stop: Stop) -> str:
+    """Returns what asked to stop."""
+    return NAMES[signal.SIGTERM if terminated(stop) else signal.SIGINT]
+
+
+def at_once(stop: Stop) -> BaseException:
+    """Returns what to raise where there is nothing to save."""
+    return Terminated() if terminated(stop) else KeyboardInterrupt()
+
+
 @contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Yields a function that says whether Ctrl-C was pressed; pressed again, it is the usual KeyboardInterrupt.
+    """Yields a function that says whether Ctrl-C or SIGTERM came.
 
-    The handler found is put back at the end. Outside the main thread Python allows no handler: nothing is changed.
+    A second signal raises KeyboardInterrupt, or `Terminated`. The handlers found are put back at the end. Outside the
+    main thread Python allows no handler: nothing is changed.
     """
-    requested = threading.Event()
+    request = Request()
     if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
+        yield request
         return
 
-    def request(signum, frame) -> None:
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-        os.write(STDERR, NOTE)  # print() may be what was interrupted
+    def note(number: int, frame: object) -> None:
+        again, request.signal = request(), signal.Signals(number)
+        if again:
+            raise at_once(request)
+        os.write(STDERR, NOTES[request.signal])  # print() may be what was interrupted
 
-    before = signal.signal(signal.SIGINT, request)
+    before = {number: signal.signal(number, note) for number in NOTES}
     try:
-        yield requested.is_set
+        yield request
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,20 +8,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jbackprop.layers.sigmoid import sigmoid
+from jbackprop.layers.softmax import softmax
 from jbackprop.networks import cnn, mlp, two_layer
 from jbackprop.networks.cnn_sizes import Block
+from jbackprop.networks.costs import COSTS, widened
 from jbackprop.training.config import ConfigError, Network
 from jbackprop.training.data import Dataset
+from jbackprop.training.weights import redrawn
+
+OBJECTIVES = {
+    "cross_entropy": "mean cross-entropy of the softmax",
+    "quadratic": "mean of half the squared distance between the sigmoids and the label's 0s and 1s",
+    "sigmoid_cross_entropy": "mean over examples of the summed cross-entropies of the sigmoids",
+}
 
 Pixels = TypeVar("Pixels", jax.Array, np.ndarray)
 
 
 class Model(NamedTuple):
-    """Five functions of one network with every option fixed.
+    """The functions of one network with every option fixed.
 
     `init(key) -> params`, `prepare(images uint8) -> x`, `logits(params, x)`, `loss(params, x, labels)` and
-    `loss_and_grads(params, x, labels)`; `first_layer(params)` are the weights to look at: `(pixels, units)` or
-    kernels `(h, w, i, o)`.
+    `loss_and_grads(params, x, labels)`, which `objective` names; `first_layer(params)` are the weights to look at:
+    `(pixels, units)` or kernels `(h, w, i, o)`. Of logits: `losses(logits, labels) -> (n,)`, without any penalty, and
+    `outputs(logits)`, the probabilities of the classes.
     """
 
     init: Callable[[jax.Array], Any]
@@ -30,52 +41,62 @@ class Model(NamedTuple):
     loss: Callable[[Any, jax.Array, jax.Array], jax.Array]
     loss_and_grads: Callable[[Any, jax.Array, jax.Array], tuple[jax.Array, Any]]
     first_layer: Callable[[Any], jax.Array]
+    losses: Callable[[jax.Array, jax.Array], jax.Array]
+    outputs: Callable[[jax.Array], jax.Array]
+    objective: str
 
 
 def build(config: Network, dataset: Dataset) -> Model:
     """Returns the configured network with the input and output widths of the data."""
     height, width, channels = dataset.train.images.shape[1:]
     sizes = (height * width * channels, *config.hidden, dataset.classes)
-    dense = partial(scaled, white=dataset.white, flat=True)
+    prepare = partial(scaled, white=dataset.white, mean=dataset.mean, std=dataset.std, flat=config.name != "cnn")
+    model = partial(_model, prepare=prepare, config=config)
     match config.name:
         case "two_layer":
-            return _model(two_layer, partial(two_layer.init, sizes=sizes), {}, dense, lambda params: params["w1"])
+            return model(two_layer, {"sizes": sizes}, {}, first_layer=lambda params: params["w1"])
         case "mlp":
             options = {"activation": config.activation or "relu"}
-            init = partial(mlp.init, sizes=sizes, **options)
-            return _model(mlp, init, options, dense, lambda params: params[0]["w"])
+            return model(mlp, {"sizes": sizes, **options}, options, first_layer=lambda params: params[0]["w"])
         case "cnn":
-            sizes = cnn_sizes(config, (height, width, channels), dataset.classes)
-            images = partial(scaled, white=dataset.white, flat=False)
-            init = partial(cnn.init, sizes=sizes)
-            return _model(cnn, init, {"sizes": sizes}, images, lambda params: params["conv"][0]["w"])
+            options = {"sizes": cnn_sizes(config, (height, width, channels), dataset.classes)}
+            return model(cnn, options, options, first_layer=lambda params: params["conv"][0]["w"])
 
 
 def cnn_sizes(config: Network, image: tuple[int, int, int], classes: int) -> cnn.Sizes:
-    """Returns the convolutional network's sizes: kernels that keep the image's size, then pooling over 2x2.
+    """Returns the convolutional network's sizes: each convolution is followed by pooling over 2x2.
 
     Raises `ConfigError` where the image is too small for that many blocks.
     """
-    kernel = config.kernel or 3
-    blocks = tuple(Block(features, kernel, padding="SAME") for features in config.channels or (32, 64))
+    features = config.channels or (32, 64)
+    paddings = config.padding or ("SAME",) * len(features)
+    blocks = tuple(Block(o, config.kernel or 3, padding) for o, padding in zip(features, paddings, strict=True))
     try:
         return cnn.Sizes(image, blocks, (*config.hidden, classes), config.pool or "max")
     except ValueError as error:
         raise ConfigError(f"network.channels: {error}", "network.channels") from error
 
 
-def scaled(images: Pixels, white: float, flat: bool) -> Pixels:
-    """Returns uint8 images `(n, h, w, c)` as float32 from 0 to 1, flattened to `(n, h w c)` for dense networks."""
+def scaled(images: Pixels, white: float, flat: bool, mean: float = 0.0, std: float = 1.0) -> Pixels:
+    """Returns uint8 images `(n, h, w, c)` as float32, white as 1, less `mean`, by `std`; flat is `(n, h w c)`."""
     x = images.astype(jnp.float32) / white
+    if (mean, std) != (0.0, 1.0):
+        x = (x - mean) / std
     return x.reshape(len(x), -1) if flat else x
 
 
-def _model(network: Any, init: Callable, options: dict, prepare: Callable, first_layer: Callable) -> Model:
+def _model(
+    network: Any, sizes: dict, options: dict, prepare: Callable, config: Network, first_layer: Callable
+) -> Model:
+    cost = widened(COSTS[config.cost])
     return Model(
-        init=init,
+        init=redrawn(partial(network.init, **sizes), config.weights, config.biases),
         prepare=prepare,
         logits=lambda params, x: network.forward(params, x, **options)[0],
-        loss=partial(network.loss, **options),
-        loss_and_grads=partial(network.loss_and_grads, **options),
+        loss=partial(network.loss, cost=cost, **options),
+        loss_and_grads=partial(network.loss_and_grads, cost=cost, **options),
         first_layer=first_layer,
+        losses=jax.vmap(lambda logits, label: cost.fwd(logits[None], label[None])[0]),
+        outputs=softmax if config.cost == "cross_entropy" else sigmoid,
+        objective=OBJECTIVES[config.cost],
     )

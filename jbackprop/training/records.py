@@ -2,17 +2,42 @@
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int, Int32, UInt8
 from tensorflow_datasets.proto import tf_example_pb2
 
 from jbackprop.training.data import DataError
 
 example_proto: Any = tf_example_pb2  # type checkers do not see what protobuf generates
-Decode = Callable[[bytes], bytes]
+Decode = Callable[[Any], bytes]
+
+
+class Records(NamedTuple):
+    """The records of a prepared split, the shape of an image, how its bytes are read, and which records are used."""
+
+    source: Any
+    shape: tuple[int, ...]
+    decode: Decode
+    rows: Int[np.ndarray, " n"]
+
+    def read(self, rows: Int[np.ndarray, " n"]) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
+        """Returns images and labels of these of the records that are used."""
+        chosen = self.rows[np.asarray(rows, np.int64)].tolist()
+        examples = [_example(record, self.decode) for record in self.source.__getitems__(chosen)]
+        images = np.frombuffer(b"".join(image for image, _ in examples), np.uint8).reshape(-1, *self.shape)
+        return images, np.array([label for _, label in examples], np.int32)
+
+
+def opened(builder: Any, split: str) -> Records:
+    """Returns the records of a split, none of them read. Images are tensors, as bytes or numbers, or PNG."""
+    feature = builder.info.features["image"]
+    decode = _pixels if isinstance(feature, tfds.features.Image) else _as_they_are
+    source = builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    shape: Any = feature.shape
+    return Records(source, tuple(shape), decode, np.arange(len(source)))
 
 
 def arrays(builder: Any, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
@@ -23,13 +48,8 @@ def arrays(builder: Any, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int3
     """
     where = f"{builder.info.name}: the {split} split in {builder.data_dir}"
     try:
-        feature = builder.info.features["image"]
-        shape: Any = feature.shape
-        decode = _pixels if isinstance(feature, tfds.features.Image) else _as_they_are
-        source = builder.as_data_source(split=split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
-        examples = [_example(record, decode) for record in source.__getitems__(range(len(source)))]
-        images = np.frombuffer(b"".join(image for image, _ in examples), np.uint8).reshape(-1, *shape)
-        labels = np.array([label for _, label in examples], np.int32)
+        records = opened(builder, split)
+        images, labels = records.read(records.rows)
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images, {len(labels)} labels")
     except Exception as error:  # array_record raises bare RuntimeErrors, tfds and Pillow half a dozen kinds
@@ -42,15 +62,16 @@ def arrays(builder: Any, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int3
 
 def _example(record: bytes, decode: Decode) -> tuple[bytes, int]:
     features = example_proto.Example.FromString(record).features.feature
-    return decode(features["image"].bytes_list.value[0]), features["label"].int64_list.value[0]
+    return decode(features["image"]), features["label"].int64_list.value[0]
 
 
-def _as_they_are(image: bytes) -> bytes:
-    return image
+def _as_they_are(image: Any) -> bytes:
+    packed = image.bytes_list.value
+    return packed[0] if packed else bytes(image.int64_list.value)
 
 
-def _pixels(image: bytes) -> bytes:
+def _pixels(image: Any) -> bytes:
     from PIL import Image
 
-    with Image.open(io.BytesIO(image)) as picture:
+    with Image.open(io.BytesIO(image.bytes_list.value[0])) as picture:
         return picture.tobytes()

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ import numpy as np
 from jbackprop.training.config import Config, to_toml
 from jbackprop.training.loop import Metrics
 
+METRICS = "metrics.jsonl"
+
 
 class RunError(Exception):
-    """The run folder cannot be made. The message says where and why."""
+    """A run's folder cannot be made, read or continued. The message says where and why."""
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -43,16 +45,27 @@ def save_config(folder: Path, config: Config) -> None:
     write(folder / "config.toml", lambda path: path.write_text(to_toml(config), encoding="utf-8"))
 
 
-def append_metrics(folder: Path, metrics: Metrics) -> None:
-    """Adds one line to `metrics.jsonl`. JSON has no NaN and no infinity: these are null.
+def append_metrics(folder: Path, rows: Iterable[Metrics]) -> None:
+    """Adds one line for each row to `metrics.jsonl`. JSON has no NaN and no infinity: these are null.
 
-    An epoch without a check of the gradient has no `gradient_disagreement`.
+    An epoch without a check of the gradient has no `gradient_disagreement`, a run of one seed no `seed`.
     """
+    with open(folder / METRICS, "a") as file:
+        file.write("".join(map(_line, rows)))
+
+
+def save_metrics(folder: Path, rows: Iterable[Metrics]) -> None:
+    """Writes `metrics.jsonl` anew: rows of epochs that will be trained again and a torn last line are gone."""
+    text = "".join(map(_line, rows))
+    write(folder / METRICS, lambda path: path.write_text(text))
+
+
+def _line(metrics: Metrics) -> str:
     row = metrics._asdict()
-    disagreement = row.pop("gradient_disagreement")
-    row = _finite(row) | ({"gradient_disagreement": _finite(disagreement)} if disagreement else {})
-    with open(folder / "metrics.jsonl", "a") as file:
-        file.write(json.dumps(row, allow_nan=False) + "\n")
+    disagreement, seed = row.pop("gradient_disagreement"), row.pop("seed")
+    row = ({} if seed is None else {"seed": seed}) | _finite(row)
+    row |= {"gradient_disagreement": _finite(disagreement)} if disagreement else {}
+    return json.dumps(row, allow_nan=False) + "\n"
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

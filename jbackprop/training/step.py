@@ -12,9 +12,9 @@ from jbackprop.training.data import Split
 from jbackprop.training.gradient import LossAndGrads
 from jbackprop.training.state import State
 
-Step = Callable[[State, Split, jax.Array], tuple[State, Any]]
-"""`(state, split, rows) -> (state, loss)`; one batch is the rows `(batch,)` of the split. With a check of the gradient,
-`(loss, disagreement)` takes the place of `loss`."""
+Step = Callable[[State, Split, jax.Array | None], tuple[State, Any]]
+"""`(state, split, rows) -> (state, loss)`; one batch is the rows `(batch,)` of the split, or with None all of it. With
+a check of the gradient, `(loss, disagreement)` takes the place of `loss`."""
 
 
 def make_step(
@@ -22,10 +22,10 @@ def make_step(
 ) -> Step:
     """Returns one step of the optimiser as a pure function. `prepare` turns uint8 images into the network's input."""
 
-    def step(state: State, split: Split, rows: jax.Array) -> tuple[State, Any]:
+    def step(state: State, split: Split, rows: jax.Array | None) -> tuple[State, Any]:
         # the rows are a permutation: "clip" leaves out the bounds check and the masking of jnp.take's default
-        images = jnp.take(split.images, rows, axis=0, mode="clip")
-        labels = jnp.take(split.labels, rows, axis=0, mode="clip")
+        batch = split if rows is None else (jnp.take(part, rows, axis=0, mode="clip") for part in split)
+        images, labels = batch
         x = prepare(images)
         loss, grads = gradient(state.params, x, labels)
         logged = (loss, check(state.step, state.params, x, labels, grads)) if check else loss
@@ -36,13 +36,19 @@ def make_step(
     return step
 
 
-def shuffled_batches(key: jax.Array, epoch: jax.Array, examples: int, batch_size: int) -> jax.Array:
+def shuffled_batches(
+    key: jax.Array, epoch: jax.Array, examples: int, batch_size: int, in_order: bool = False
+) -> jax.Array:
     """Returns the rows of each batch of an epoch, `(examples // batch_size, batch_size)`.
 
     The order is a function of the key and the epoch alone. The last `examples % batch_size` of it are left out: every
-    step then has the same shape and weight, and another random few are left out in each epoch.
+    step then has the same shape and weight, and another random few are left out in each epoch. `in_order`
+    is the order of the split, the same in every epoch.
     """
-    order = jax.random.permutation(jax.random.fold_in(key, epoch), examples)
+    if in_order:
+        order = jnp.arange(examples, dtype=jnp.int32)
+    else:
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), examples)
     steps = examples // batch_size
     return order[: steps * batch_size].reshape(steps, batch_size)
 

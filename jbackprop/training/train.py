@@ -1,164 +1,110 @@
-"""One run from its configuration to its folder: data, training, evaluation, the three gradients, plots."""
+"""One run from its configuration to its folder: data, training, and what comes after it."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from jbackprop.training import agreement, data, plots, run
+from jbackprop.training import data, distributed, finish, interrupt, nan_source, resume, run
 from jbackprop.training import trainer as trainers
-from jbackprop.training.certificate import Certificate, certify, save_certificate
-from jbackprop.training.check import Checks, joined
 from jbackprop.training.config import Config
 from jbackprop.training.data import Dataset
 from jbackprop.training.display import display
-from jbackprop.training.evaluate import probabilities
+from jbackprop.training.finish import Result
 from jbackprop.training.interrupt import Stop, never
-from jbackprop.training.loop import Metrics, TrainingError, fit
+from jbackprop.training.loop import TrainingError, fit
+from jbackprop.training.record import Record
 from jbackprop.training.trainer import Trainer
-from jbackprop.verify.gradients import GradientComparison, compare_gradients
-
-AGREEMENT = "gradient_agreement.png"
 
 
-class Result(NamedTuple):
-    """What a run leaves. `ended` says why it ended early, None where it did not; `gradients` is None where it did.
-
-    `certificate` is None where no step was checked.
-    """
-
-    folder: Path
-    metrics: list[Metrics]
-    params: Any
-    test_examples: int
-    certificate: Certificate | None
-    gradients: GradientComparison | None
-    ended: str | None
-    interrupted: bool
-
-
-class Trained(NamedTuple):
-    """What the loop leaves."""
-
-    metrics: list[Metrics]
-    checks: list[Checks]
-    state: Any
-    ended: str | None
-
-
-def train(config: Config, console: Console, stop: Stop = never) -> Result:
+def train(config: Config, console: Console, stop: Stop = never, resumed: Path | None = None) -> Result:
     """Trains as configured, shows the progress on the console, and returns what was made.
 
-    Where `stop()` becomes true, training ends after the step or epoch at hand; the folder then lacks the comparison of
-    the gradients alone. Before the first step there is no folder yet, and KeyboardInterrupt is raised.
+    `resumed` is the folder of an earlier run of the same configuration, which goes on bit for bit from its last
+    checkpoint. Where `stop()` becomes true, training ends after some steps with a checkpoint, and the folder lacks what
+    comes after training. Before the first step KeyboardInterrupt or `Terminated` is raised, and there is no folder yet.
     Raises `ConfigError`, `DataError` and `RunError` before the training starts.
     """
     dataset = data.load(config.data)
     _go_on(stop)
     trainer = trainers.build(config, dataset)
     _go_on(stop)
-    folder = run.new_folder(Path(config.runs), config.name or config.network.name)
-    run.save_config(folder, config)
-    _announce(console, config, dataset, trainer)
-    metrics, checks, state, ended = _fit(config, dataset, trainer, folder, console, stop)
-    params = state.params
-    run.save_params(folder, params)
-    certificate = _certify(config, trainer, folder, joined(checks), int(state.step), ended) if checks else None
-    _plot_run(folder, trainer, dataset, metrics, params)
-    gradients = None if ended or stop() else _compare(config, dataset, trainer, params)
-    if gradients and config.agreement_epochs and not stop():
-        _plot_agreement(folder, config, dataset, trainer, gradients, stop)
-    interrupted = stop()
-    if interrupted and not ended:
-        ended = _stopped_late(folder, config, gradients)
-    return Result(folder, metrics, params, dataset.test.labels.size, certificate, gradients, ended, interrupted)
+    made = resume.made(config, trainer, dataset)
+    earlier = resume.position(resumed, trainer, config, dataset, made) if resumed else None
+    name = config.name or config.network.name
+    shared = resumed or distributed.shared_folder(lambda: run.new_folder(Path(config.runs), name))
+    with distributed.watched(shared), distributed.own_folder(shared) as folder:
+        run.save_config(folder, config)
+        _announce(console, config, dataset, trainer)
+        record = Record(folder, config, made, earlier, shared)
+        if earlier:
+            _say(console, f"going on {_done(record, config)}")
+        ended = _fit(config, dataset, trainer, record, console, stop)
+        return finish.finish(config, dataset, trainer, record, ended, stop)
 
 
 def _go_on(stop: Stop) -> None:
     if stop():
-        raise KeyboardInterrupt
+        raise interrupt.at_once(stop)
 
 
 def _announce(console: Console, config: Config, dataset: Dataset, trainer: Trainer) -> None:
     params = jax.eval_shape(trainer.model.init, jax.random.key(0))
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     every = f"\nits gradient is held against the automatic one every {config.check_every:,} steps"
-    console.print(
+    several = f"\n{trainer.seeds} seeds, {config.seed} to {config.seed + trainer.seeds - 1}, trained {trainer.together}"
+    chosen = "" if config.loop == "auto" else ", as asked"
+    _say(
+        console,
         f"{config.network.name} with {count:,} parameters on {config.data.name}: "
         f"{dataset.train.labels.size:,} training and {dataset.test.labels.size:,} test images\n"
+        f"loss: {trainer.model.objective}\n"
         f"gradient {config.gradient}, {config.optimizer.name} with learning rate {config.optimizer.learning_rate:g}, "
-        f"batches of {config.batch_size}, an epoch by {trainer.loop} on {jax.default_backend()} "
-        f"(compiled in {trainer.compile_seconds:.1f} s){every if trainer.checked else ''}",
-        soft_wrap=True,
-        highlight=False,
+        f"batches of {config.batch_size}, an epoch by {trainer.loop}{chosen} on {jax.default_backend()} "
+        f"(compiled in {trainer.compile_seconds:.1f} s){every if trainer.checked else ''}"
+        f"{several if trainer.seeds > 1 else ''}{_devices(config) if trainer.layout else ''}",
     )
 
 
-def _fit(config: Config, dataset: Dataset, trainer: Trainer, folder: Path, console: Console, stop: Stop) -> Trained:
-    metrics: list[Metrics] = []
-    checks: list[Checks] = []
-    state: Any = None
+def _devices(config: Config) -> str:
+    mesh, count = config.mesh, distributed.processes()
+    pieces = ", parameters in pieces" if mesh.fsdp else ""
+    return f"\non {mesh.data} x {mesh.model} devices (data x model){pieces}" + (
+        f", {count} processes" if count > 1 else ""
+    )
+
+
+def _say(console: Console, words: str) -> None:
+    console.print(words, soft_wrap=True, highlight=False)
+
+
+def _fit(
+    config: Config, dataset: Dataset, trainer: Trainer, record: Record, console: Console, stop: Stop
+) -> str | None:
+    """Trains, and returns why it ended early, None where it did not. A stop leaves a checkpoint."""
     try:
-        with display(console, config.epochs) as show:
-            for progress in fit(trainer, dataset, config.seed, config.epochs, stop):
-                state = progress.state
-                checks += [progress.checks] if progress.checks else []
+        with display(console, config.epochs, len(record.metrics)) as show:
+            for progress in fit(trainer, dataset, config.seed, config.epochs, stop, record.position):
+                record.add(progress)
                 if progress.metrics:
-                    metrics.append(progress.metrics)
-                    run.append_metrics(folder, progress.metrics)
                     show(progress.metrics)
     except TrainingError as error:
-        return Trained(metrics, checks, state, str(error))
-    stopped = f"stopped by Ctrl-C after {len(metrics)} of {config.epochs} epochs"
-    return Trained(metrics, checks, state, stopped if len(metrics) < config.epochs else None)
+        return _explained(config, dataset, trainer, record, error)
+    finally:
+        record.close()
+    if len(record.metrics) == config.epochs:
+        return None
+    record.save()
+    return f"stopped by {interrupt.name(stop)} {_done(record, config)}"
 
 
-def _certify(
-    config: Config, trainer: Trainer, folder: Path, checks: Checks, steps: int, ended: str | None
-) -> Certificate:
-    certificate = certify(config.gradient, config.check_every, steps, trainer.checked, checks)
-    save_certificate(folder, certificate, config, ended)
-    _save(folder, "gradient_check.png", plots.gradient_check(checks, trainer.checked, config.gradient))
-    return certificate
+def _explained(config: Config, dataset: Dataset, trainer: Trainer, record: Record, error: TrainingError) -> str:
+    """Returns the error with the rule where it began. The run keeps its last good checkpoint."""
+    good = record.last_good(trainer, config.seed)
+    return f"{error}\n{nan_source.explain(trainer, dataset, good, error)}"
 
 
-def _stopped_late(folder: Path, config: Config, gradients: GradientComparison | None) -> str:
-    missing = [] if gradients else ["the comparison of the three gradients"]
-    if config.agreement_epochs and not (folder / AGREEMENT).exists():
-        missing.append(AGREEMENT)
-    return f"stopped by Ctrl-C after the last epoch: {' and '.join(missing) or 'nothing'} missing"
-
-
-def _plot_run(folder: Path, trainer: Trainer, dataset: Dataset, metrics: list[Metrics], params: Any) -> None:
-    if metrics:
-        _save(folder, "curves.png", plots.curves(metrics))
-    probs = probabilities(trainer.model, params, dataset.test.images)
-    images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
-    _save(folder, "predictions.png", plots.predictions(images, labels, probs))
-    _save(folder, "first_layer.png", plots.first_layer(np.asarray(trainer.model.first_layer(params)), images.shape[1:]))
-
-
-def _compare(config: Config, dataset: Dataset, trainer: Trainer, params: Any) -> GradientComparison:
-    images, labels = map(np.asarray, dataset.train)  # NumPy's slices compile nothing
-    x, y = trainer.model.prepare(images[: config.batch_size]), labels[: config.batch_size]
-    return compare_gradients(trainer.model.loss, trainer.model.loss_and_grads, params, x, y)
-
-
-def _plot_agreement(
-    folder: Path, config: Config, dataset: Dataset, trainer: Trainer, gradients: GradientComparison, stop: Stop
-) -> None:
-    losses = agreement.loss_curves(config, dataset, min(config.agreement_epochs, config.epochs), trainer, stop)
-    if stop():
-        return
-    leaves = {
-        "explicit": {row.path: row.explicit_error for row in gradients.rows},
-        "rules": {row.path: row.rules_error for row in gradients.rows},
-    }
-    _save(folder, AGREEMENT, plots.gradient_agreement(losses, leaves))
-
-
-def _save(folder: Path, name: str, figure: Figure) -> None:
-    run.write(folder / name, lambda path: figure.savefig(path, dpi=130))
+def _done(record: Record, config: Config) -> str:
+    """The epochs that are complete, with the steps of the next one."""
+    steps = len(record.position.losses) if record.position else 0
+    return f"after {len(record.metrics)} of {config.epochs} epochs" + (f" and {steps} steps" if steps else "")

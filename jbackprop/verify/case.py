@@ -46,6 +46,21 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """A call that `jbackprop bench` measures, as an `Example` but large: `size` is small, medium or large.
+
+    `products` are the multiply-adds of the forward pass by the formula, where products are what it costs.
+    """
+
+    size: str
+    label: str
+    arguments: Callable[[jax.Array, DTypeLike], Arguments]
+    reference: Callable[..., Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    products: int | None = None
+
+
+@dataclass(frozen=True)
 class RuleCase:
     """One rule: what it is, what it is compared with, and where it is probed."""
 
@@ -59,6 +74,7 @@ class RuleCase:
     examples: tuple[Example, ...]
     special: tuple[Special, ...] = ()
     refused: tuple[Refused, ...] = ()
+    benchmarks: tuple[Benchmark, ...] = ()
 
 
 @dataclass(frozen=True)

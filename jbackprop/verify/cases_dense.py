@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jbackprop.layers.flatten import flatten
 from jbackprop.layers.identity import identity
 from jbackprop.layers.linear import linear
+from jbackprop.verify.benchmarks import of_images, of_matrices, of_product
 from jbackprop.verify.case import Example, Refused, RuleCase, Special
 from jbackprop.verify.samples import normals
 
@@ -27,6 +28,7 @@ DENSE_RULES = (
         examples=(Example("matrix", normals((3, 4)), lambda x: x * 1), Example("scalar", normals(()), lambda x: x * 1)),
         special=(Special("NaN", ([1.0, NAN],), [1.0, NAN], ([1.0, 1.0],)),),
         refused=(Refused("integers", lambda: (jnp.arange(3),), TypeError, "identity: x is int32"),),
+        benchmarks=of_matrices(lambda x: x),
     ),
     RuleCase(
         name="linear",
@@ -85,6 +87,13 @@ DENSE_RULES = (
                 "linear: x is bfloat16 but w is float32: cast one of them",
             ),
         ),
+        benchmarks=(
+            of_product("small", 1000, 784, 300, _affine),
+            of_product("small", 128, 784, 512, _affine),
+            of_product("small", 128, 512, 10, _affine),
+            of_product("medium", 2048, 1024, 1024, _affine),
+            of_product("large", 8192, 4096, 4096, _affine),
+        ),
     ),
     RuleCase(
         name="flatten",
@@ -104,5 +113,6 @@ DENSE_RULES = (
             Refused("scalar", lambda: (jnp.float32(1),), ValueError, "flatten: x is a scalar"),
             Refused("integers", lambda: (jnp.ones((2, 2), int),), TypeError, "flatten: x is int"),
         ),
+        benchmarks=of_images(lambda x: x.reshape(len(x), -1)),
     ),
 )

@@ -10,6 +10,7 @@ from jbackprop.layers.sigmoid import sigmoid
 from jbackprop.layers.silu import silu
 from jbackprop.layers.softplus import softplus
 from jbackprop.layers.tanh import tanh
+from jbackprop.verify.benchmarks import of_matrices
 from jbackprop.verify.case import Example, Refused, RuleCase, Special
 from jbackprop.verify.samples import normals
 
@@ -57,6 +58,7 @@ ELEMENTWISE_RULES = (
             _complex("relu"),
             Refused("no subgradient", lambda: (jnp.ones(2),), ValueError, "relu: at_zero is 2.0", {"at_zero": 2.0}),
         ),
+        benchmarks=of_matrices(jax.nn.relu),
     ),
     RuleCase(
         name="leaky_relu",
@@ -76,6 +78,7 @@ ELEMENTWISE_RULES = (
             Special("infinities", ([-INF, INF],), [-INF, INF], ([0.25, 1.0],), {"slope": 0.25}),
         ),
         refused=(_integers("leaky_relu"), _complex("leaky_relu")),
+        benchmarks=of_matrices(jax.nn.leaky_relu),
     ),
     RuleCase(
         name="sigmoid",
@@ -93,6 +96,7 @@ ELEMENTWISE_RULES = (
             Special("NaN", ([NAN],), [NAN], ([NAN],)),
         ),
         refused=(_integers("sigmoid"), _complex("sigmoid")),
+        benchmarks=of_matrices(jax.nn.sigmoid),
     ),
     RuleCase(
         name="tanh",
@@ -108,6 +112,7 @@ ELEMENTWISE_RULES = (
             Special("NaN", ([NAN],), [NAN], ([NAN],)),
         ),
         refused=(_integers("tanh"), _complex("tanh")),
+        benchmarks=of_matrices(jnp.tanh),
     ),
     RuleCase(
         name="gelu",
@@ -129,6 +134,7 @@ ELEMENTWISE_RULES = (
             Special("NaN", ([NAN],), [NAN], ([NAN],)),
         ),
         refused=(_integers("gelu"), _complex("gelu")),
+        benchmarks=of_matrices(jax.nn.gelu),
     ),
     RuleCase(
         name="silu",
@@ -144,6 +150,7 @@ ELEMENTWISE_RULES = (
             Special("NaN", ([NAN],), [NAN], ([NAN],)),
         ),
         refused=(_integers("silu"), _complex("silu")),
+        benchmarks=of_matrices(jax.nn.silu),
     ),
     RuleCase(
         name="softplus",
@@ -159,5 +166,6 @@ ELEMENTWISE_RULES = (
             Special("NaN", ([NAN],), [NAN], ([NAN],)),
         ),
         refused=(_integers("softplus"), _complex("softplus")),
+        benchmarks=of_matrices(jax.nn.softplus),
     ),
 )

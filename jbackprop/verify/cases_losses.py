@@ -10,6 +10,7 @@ from jbackprop.layers.mean_squared_error import mean_squared_error
 from jbackprop.layers.softmax import softmax
 from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy
 from jbackprop.layers.squared_error import squared_error
+from jbackprop.verify.benchmarks import cross_entropy_of_optax, of_classes, of_matrices
 from jbackprop.verify.case import Example, Refused, RuleCase, Special
 from jbackprop.verify.samples import normals, with_class_indices, with_probabilities
 
@@ -47,6 +48,7 @@ def _softmax_case(name, function, reference, formula, residuals, special):
             Refused("scalar", lambda: (jnp.float32(1),), ValueError, f"{name}: z has shape () and no axis -1"),
             Refused("integers", lambda: (jnp.ones((2, 3), jnp.uint8),), TypeError, f"{name}: z is uint8"),
         ),
+        benchmarks=of_classes(normals, reference, (128, 1000)),
     )
 
 
@@ -185,6 +187,7 @@ LOSS_RULES = (
                 {"reduction": "average"},
             ),
         ),
+        benchmarks=of_classes(with_class_indices, cross_entropy_of_optax, (10, 128, 1000, 32000)),
     ),
     RuleCase(
         name="squared_error",
@@ -201,6 +204,7 @@ LOSS_RULES = (
         ),
         special=(Special("NaN", ([NAN, 1.0], [0.0, 0.0]), [NAN, 1.0], ([NAN, 2.0], [NAN, -2.0])),),
         refused=_error_refusals("squared_error"),
+        benchmarks=of_matrices(_squared_error, arrays=2),
     ),
     RuleCase(
         name="mean_squared_error",
@@ -229,5 +233,6 @@ LOSS_RULES = (
                 "mean_squared_error: the mean of an empty batch (shape (0, 2), N = 0) does not exist",
             ),
         ),
+        benchmarks=of_matrices(partial(_squared_error, reduction="mean"), arrays=2),
     ),
 )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jbackprop.layers.avg_pool import avg_pool
 from jbackprop.layers.conv2d import conv2d
 from jbackprop.layers.max_pool import max_pool
+from jbackprop.verify.benchmarks import average_of_flax, of_convolution, of_pools
 from jbackprop.verify.case import Example, Refused, RuleCase, Special
 from jbackprop.verify.samples import distinct, normals
 
@@ -181,6 +182,15 @@ SPATIAL_RULES = (
                 {"stride": 1.5},
             ),
         ),
+        benchmarks=(
+            of_convolution("small", (64, 28, 28, 32), (3, 3, 64), _conv),
+            of_convolution("small", (64, 28, 28, 32), (3, 3, 64), _conv, "VALID"),
+            of_convolution("small", (64, 28, 28, 1), (5, 5, 32), _conv),
+            of_convolution("small", (64, 14, 14, 32), (5, 5, 64), _conv),
+            of_convolution("medium", (128, 32, 32, 64), (3, 3, 128), _conv),
+            of_convolution("medium", (128, 32, 32, 64), (3, 3, 128), _conv, stride=2),
+            of_convolution("large", (256, 56, 56, 64), (3, 3, 128), _conv),
+        ),
     ),
     RuleCase(
         name="max_pool",
@@ -222,6 +232,7 @@ SPATIAL_RULES = (
             ),
         ),
         refused=_pool_refusals("max_pool"),
+        benchmarks=of_pools(_max, ({}, {"window": 3, "stride": 2}, {"window": 3, "stride": 1, "padding": "SAME"})),
     ),
     RuleCase(
         name="avg_pool",
@@ -256,5 +267,6 @@ SPATIAL_RULES = (
             ),
         ),
         refused=_pool_refusals("avg_pool"),
+        benchmarks=of_pools(average_of_flax, ({}, {"window": 3, "stride": 2})),
     ),
 )

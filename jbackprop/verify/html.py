@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from jbackprop.verify.html_evidence import evidence_html
-from jbackprop.verify.html_style import STYLE
+from jbackprop.verify.html_page import definitions, mark, page, section
 from jbackprop.verify.report import Check, Report, Row, figure
 
 COLUMNS = (
@@ -33,17 +33,11 @@ def html(report: Report) -> str:
         _checks(report.checks),
         _list("What these inputs cannot show", report.vacuous),
         _list("Notes", [note.removeprefix("note: ") for note in report.notes]),
-        _section("The call", f"<pre>{escape(report.call)}</pre>") if report.call else "",
+        section("The call", f"<pre>{escape(report.call)}</pre>") if report.call else "",
         _environment(report),
     ]
     title = f"{report.function}: {'right' if report.ok else 'wrong'}"
-    return (
-        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    return page(title, parts)
 
 
 def _verdict(report: Report) -> str:
@@ -78,7 +72,7 @@ def _rows(rows: Sequence[Row]) -> str:
     head = "".join(f"<th scope='col' title='{words}'>{name}</th>" for name, words in COLUMNS)
     body = "".join(_row(row) for row in rows)
     legend = "; ".join(f"<b>{name}</b>: {words}" for name, words in COLUMNS if words)
-    return _section(
+    return section(
         "Gradients",
         f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         f"<p class='soft small'>Errors are fractions of max|g|, the largest element of the gradient. {legend}.</p>",
@@ -102,7 +96,7 @@ def _reason(row: Row) -> str:
 
 
 def _row_mark(row: Row) -> str:
-    return "" if row.ok and _reason(row) == row.verdict else _mark(row.ok)
+    return "" if row.ok and _reason(row) == row.verdict else mark(row.ok)
 
 
 def _pictures(report: Report) -> str:
@@ -110,47 +104,37 @@ def _pictures(report: Report) -> str:
     shown = [row for row in report.rows if row.evidence is not None]
     parts = []
     for row in sorted(shown, key=lambda row: row.ok):
-        title = f"{_mark(row.ok)} <h3><code>d{escape(row.argument)}</code></h3>"
+        title = f"{mark(row.ok)} <h3><code>d{escape(row.argument)}</code></h3>"
         size = f"<span class='soft number'>{escape(row.dtype)}{list(row.shape)}</span>"
         opened = "" if row.ok else " open"
         said = [escape(d.sentence) for d in report.diagnoses if d.argument == row.argument]
         diagnosis = f"<p><b>{'; '.join(said)}</b></p>" if said else ""
         inside = f"<div class='inside'>{diagnosis}{evidence_html(row)}</div>"
         parts.append(f"<details{opened}><summary>{title} {size}</summary>{inside}</details>")
-    return _section("Rule and automatic gradient side by side", "\n".join(parts)) if parts else ""
+    return section("Rule and automatic gradient side by side", "\n".join(parts)) if parts else ""
 
 
 def _checks(checks: Sequence[Check]) -> str:
     if not checks:
         return ""
     items = "".join(
-        f"<li class='{'ok' if check.ok else 'no'}'>{_mark(check.ok)} {escape(check.name)}"
+        f"<li class='{'ok' if check.ok else 'no'}'>{mark(check.ok)} {escape(check.name)}"
         + (f": <span class='soft'>{escape(check.detail)}</span>" if check.detail else "")
         + "</li>"
         for check in sorted(checks, key=lambda check: check.ok)
     )
-    return _section("Contract between rule and JAX", f"<ul class='checks'>{items}</ul>")
+    return section("Contract between rule and JAX", f"<ul class='checks'>{items}</ul>")
 
 
 def _environment(report: Report) -> str:
     if not report.environment:
         return ""
-    pairs = report.environment.items()
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in pairs)
-    return _section("Where it was measured", f"<dl>{items}</dl>")
+    return section("Where it was measured", definitions(report.environment))
 
 
 def _list(title: str, sentences: Sequence[str]) -> str:
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return _section(title, f"<ul>{items}</ul>") if items else ""
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{title}</h2>\n{content}\n</section>"
-
-
-def _mark(ok: bool) -> str:
-    return "<b class='ok'>✓ ok</b>" if ok else "<b class='no'>✗ wrong</b>"
+    return section(title, f"<ul>{items}</ul>") if items else ""
 
 
 def _count(number: int, noun: str) -> str:

@@ -134,7 +134,7 @@ def _explained(
 ) -> bool:
     """Whether the rule's cotangent at one place of leaf `i` lies in the subdifferential, alone and with its tie."""
     up = _only(around.leaves, i, place)
-    two = [around.at(move)[1] for move in (up, [-x for x in up])]
+    two = _ends(around, up)
     found, theirs = rule[i][place], oracle[i][place]
     if np.isnan(around.leaves[i]).any() or not np.isfinite(found):
         return False
@@ -156,8 +156,7 @@ def _explained(
 def _whole(around: _Around, tie: Arrays) -> Arrays:
     """Returns the tie with all that takes part in it: a winner that moves down leaves its place to one other alone."""
     for _ in range(WIDEST):
-        moves = [x.astype(np.float64) for x in tie]
-        ends = [around.at(move)[1] for move in (moves, [-x for x in moves])]
+        ends = _ends(around, [x.astype(np.float64) for x in tie])
         wider = [one | _differ(up, down, 1e-3) for one, up, down in zip(tie, *ends, strict=True)]
         if all(map(np.array_equal, tie, wider)):
             break
@@ -181,9 +180,8 @@ def _jumps_so_far(found: float, theirs: float, around_here: np.ndarray) -> bool:
 
 
 def _shares_add_up(around: _Around, rule: Arrays, seen: list[Arrays], tie: Arrays) -> bool:
-    moves = [x.astype(np.float64) for x in tie]
-    ends = [around.at(move)[1] for move in (moves, [-x for x in moves])]
-    weights = [step * move for step, move in zip(around.steps, moves, strict=True)]
+    ends = _ends(around, _upwards(around, tie))
+    weights = [step * x.astype(np.float64) for step, x in zip(around.steps, tie, strict=True)]
 
     def along(gradient: Arrays) -> float:
         return float(sum(np.sum(np.where(w > 0, g * w, 0.0)) for g, w in zip(gradient, weights, strict=True)))
@@ -195,6 +193,20 @@ def _shares_add_up(around: _Around, rule: Arrays, seen: list[Arrays], tie: Array
     if others.min() < bounds.min() - slack or others.max() > bounds.max() + slack:
         return True  # neither convex nor concave along the tie, so its ends are no bounds
     return _between(along(rule), bounds, slack)
+
+
+def _ends(around: _Around, moves: Arrays) -> list[Arrays]:
+    return [around.at(move)[1] for move in (moves, [-x for x in moves])]
+
+
+def _upwards(around: _Around, tie: Arrays) -> Arrays:
+    """Returns the moves of a tie's elements under which each gradient grows, or keeps: clip(x, 0, 1) bends up at 0 and
+    down at 1, and moved the same way the two would bound nothing.
+    """
+    moves = [x.astype(np.float64) for x in tie]
+    up, down = _ends(around, moves)
+    falls = [_differ(one, other, 1e-3) & (one < other) for one, other in zip(up, down, strict=True)]
+    return [np.where(fall, -move, move) for fall, move in zip(falls, moves, strict=True)]
 
 
 def _only(leaves: Arrays, i: int, place: tuple[int, ...]) -> Arrays:

@@ -12,10 +12,10 @@ import jax
 from jax.typing import DTypeLike
 
 import jbackprop.layers.mean_squared_error as mse
-import jbackprop.layers.softmax_cross_entropy as cross_entropy
 from jbackprop.layers.linear import linear, linear_bwd, linear_fwd
 from jbackprop.networks import cnn, deep, graph, mlp, regression, two_layer
 from jbackprop.networks.activations import activation_rule
+from jbackprop.networks.costs import COSTS, CROSS_ENTROPY
 from jbackprop.networks.graph_rules import ADD
 from jbackprop.networks.rule import bind
 from jbackprop.verify.case import Arguments, NetworkCase
@@ -23,11 +23,6 @@ from jbackprop.verify.case import Arguments, NetworkCase
 Batch = Callable[[jax.Array, DTypeLike], Arguments]
 
 LINEAR = bind(linear, linear_fwd, linear_bwd)
-CROSS_ENTROPY = bind(
-    cross_entropy.softmax_cross_entropy,
-    cross_entropy.softmax_cross_entropy_fwd,
-    cross_entropy.softmax_cross_entropy_bwd,
-)
 MEAN_SQUARED_ERROR = bind(mse.mean_squared_error, mse.mean_squared_error_fwd, mse.mean_squared_error_bwd)
 
 # logits = relu(x w1 + b1 + x) w2 + b2: `x` is read by the layer and by the connection that skips it.
@@ -88,7 +83,7 @@ def _case(
     options: Mapping[str, Any] | None = None,
 ) -> NetworkCase:
     options = dict(options or {})
-    init_options = {name: value for name, value in options.items() if value is not sizes}
+    init_options = {name: value for name, value in options.items() if value is not sizes and name != "cost"}
 
     def params(key: jax.Array, dtype: DTypeLike) -> Any:
         return network.init(key, sizes, dtype=dtype, **init_options)
@@ -141,10 +136,25 @@ def _classifier_cases() -> tuple[NetworkCase, ...]:
         _case("mlp", mlp, (64, 32, 24, 10), batch, f"{layers}, σ = relu", "JACOBIAN, MLP example"),
         _case("mlp_tanh", mlp, (64, 32, 24, 10), batch, f"{layers}, σ = tanh", "JACOBIAN", {"activation": "tanh"}),
         _case("mlp_gelu", mlp, (64, 32, 24, 10), batch, f"{layers}, σ = gelu", "JACOBIAN", {"activation": "gelu"}),
+        *_mlp_costs(batch),
         _case("cnn_max", cnn, SMALL_CNN, images, f"{blocks}; max pooling", "JACOBIAN", {"sizes": SMALL_CNN}),
         _case(
             "cnn_avg", cnn, SMALL_CNN_AVG, images, f"{blocks}; average pooling", "JACOBIAN", {"sizes": SMALL_CNN_AVG}
         ),
+    )
+
+
+def _mlp_costs(batch: Batch) -> tuple[NetworkCase, ...]:
+    layers = "z_l = a_{l-1} w_l + b_l, a_l = σ(z_l), σ = sigmoid, t the labels as rows of 0 and 1"
+    formulas = {
+        "quadratic": f"{layers}, J = mean |a_L - t|²/2",
+        "sigmoid_cross_entropy": f"{layers}, J = mean Σ_k -t log a_L - (1 - t) log(1 - a_L)",
+    }
+    return tuple(
+        _case(
+            f"mlp_{name}", mlp, (64, 24, 10), batch, formula, "Nielsen", {"activation": "sigmoid", "cost": COSTS[name]}
+        )
+        for name, formula in formulas.items()
     )
 
 

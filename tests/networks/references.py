@@ -42,6 +42,19 @@ def mlp_logits(params, x, sigma):
     return x @ params[-1]["w"] + params[-1]["b"]
 
 
+def rows(labels, z):
+    return jax.nn.one_hot(labels, z.shape[1], dtype=z.dtype)
+
+
+def quadratic(z, y):
+    return ((jax.nn.sigmoid(z) - rows(y, z)) ** 2).sum(1).mean() / 2
+
+
+def sigmoid_entropies(z, y):
+    t, a = rows(y, z), jax.nn.sigmoid(z)
+    return -(t * jnp.log(a) + (1 - t) * jnp.log(1 - a)).sum(1).mean()
+
+
 def deep(params, x, y, sigma):
     for w in params["layers"]:
         x = sigma(x @ w)
@@ -82,6 +95,8 @@ REFERENCES: dict[str, Callable] = {
     "mlp": lambda params, x, y: cross_entropy(mlp_logits(params, x, jax.nn.relu), y),
     "mlp_tanh": lambda params, x, y: cross_entropy(mlp_logits(params, x, jnp.tanh), y),
     "mlp_gelu": lambda params, x, y: cross_entropy(mlp_logits(params, x, jax.nn.gelu), y),
+    "mlp_quadratic": lambda params, x, y: quadratic(mlp_logits(params, x, jax.nn.sigmoid), y),
+    "mlp_sigmoid_cross_entropy": lambda params, x, y: sigmoid_entropies(mlp_logits(params, x, jax.nn.sigmoid), y),
     "cnn_max": lambda params, x, y: cross_entropy(cnn_logits(params, x, network_cases.SMALL_CNN), y),
     "cnn_avg": lambda params, x, y: cross_entropy(cnn_logits(params, x, network_cases.SMALL_CNN_AVG), y),
     "deep": lambda params, x, y: deep(params, x, y, jax.nn.relu),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jbackprop.training import data, trainer
@@ -37,3 +38,17 @@ def small(digits: Dataset) -> Dataset:
 def built(small: Dataset) -> Callable[[Config], Trainer]:
     """Returns the trainer of a configuration on the small digits; each is compiled once."""
     return cache(lambda config: trainer.build(config, small))
+
+
+@pytest.fixture(scope="module")
+def built_once():
+    """Runs of the same configuration share what is compiled."""
+    built, build = {}, trainer.build
+
+    def shared(config, dataset, gradient=None):
+        key = (msgspec.json.encode(msgspec.structs.replace(config, runs="")), gradient)
+        return built[key] if key in built else built.setdefault(key, build(config, dataset, gradient))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "build", shared)
+        yield

@@ -11,8 +11,7 @@ import pytest
 from jbackprop.commands import train as command
 from jbackprop.networks import two_layer
 from jbackprop.training import certificate as certificates
-from jbackprop.training import run, trainer
-from jbackprop.training import train as trains
+from jbackprop.training import finish, run, trainer
 from jbackprop.training.check import Checks, Parameter, checked_rows, disagreement
 from jbackprop.training.config import Config, Network, Optimizer
 from jbackprop.training.interrupt import never
@@ -57,16 +56,22 @@ def test_without_the_option_the_program_is_the_plain_one(lowered, small):
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         return State(optax.apply_updates(state.params, updates), opt_state, state.step + 1), loss
 
-    def whole(state, given, batches):
+    def part(state, given, batches, bounds, logged):
         nonlocal split
         split = given
-        return jax.lax.scan(step, state, batches)
+
+        def one(i, carry):
+            state, loss = step(carry[0], batches[i])
+            return state, carry[1].at[i].set(loss)
+
+        return jax.lax.fori_loop(bounds[0], bounds[1], one, (state, logged))
 
     split = small.train
     params = two_layer.init(jax.random.key(0), (64, 16, 10))
     state = State(params, tx.init(params), jnp.int32(0))
     batches = shuffled_batches(jax.random.key(0), jnp.int32(0), 203, 20)
-    plain = jax.jit(whole, donate_argnums=0).lower(state, split, batches).as_text()
+    more = np.zeros(2, np.int32), np.zeros(10, np.float32)
+    plain = jax.jit(part, donate_argnums=0).lower(state, split, batches, *more).as_text()
     assert lowered(CONFIG, small) == plain
     assert "stablehlo.case" not in plain
 
@@ -130,13 +135,13 @@ def test_a_wrong_rule_is_caught_and_its_parameters_are_named(small, monkeypatch,
 def test_a_gradient_that_goes_wrong_on_the_way_fails_the_run(data_folder, tmp_path, monkeypatch, capsys):
     right = two_layer.loss_and_grads
 
-    def wrong_later(params, x, y):
-        loss, grads = right(params, x, y)
+    def wrong_later(params, x, y, **options):
+        loss, grads = right(params, x, y, **options)
         return loss, grads | {"b2": jnp.where(jnp.abs(params["b2"]).max() > 0.05, 2 * grads["b2"], grads["b2"])}
 
     monkeypatch.setattr(two_layer, "loss_and_grads", wrong_later)
-    monkeypatch.setattr(trains, "_plot_run", lambda *arguments: None)
-    monkeypatch.setattr(trains, "_compare", lambda *arguments: None)  # the comparison after training would fail too
+    monkeypatch.setattr(finish, "_plot_run", lambda *arguments: None)
+    monkeypatch.setattr(finish, "_compare", lambda *arguments: None)  # the comparison after training would fail too
     path = tmp_path / "my.toml"
     path.write_text(f"epochs = 1\nruns = '{tmp_path}/runs'\n[network]\nhidden = [8]\n[data]\ndir = '{data_folder}'")
     assert command.main([str(path), "--check-every", "3"]) == 1

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from jbackprop.training import config, run
-from jbackprop.training.config import Config, ConfigError, Network, Optimizer
+from jbackprop.training.config import L2, Config, ConfigError, Data, Network, Optimizer
 
 REFUSED = {
     "epoch = 3": "epoch: unknown key; did you mean epochs?",
-    "colour = 3": "colour: unknown key; known keys: network, data, optimizer, gradient, epochs",
+    "colour = 3": "colour: unknown key; known keys: network, data, optimizer, ",
     "[optimizer]\nlearning-rate = 3": "optimizer.learning-rate: unknown key; did you mean learning_rate?",
     "epochs = 1.5": "epochs: expected int, got float",
     "epochs = 'many'": "epochs: expected int, got str",
@@ -21,12 +21,31 @@ REFUSED = {
     "check_every = 5\ngradient = 'automatic'": "check_every: the automatic gradient would be held against itself",
     "loop = 'while'": "loop: invalid enum value 'while'; known values: auto, scan, steps",
     "optimizer = 'sgd'": "optimizer: expected a table [optimizer], got str",
-    "[optimizer]\nname = 'lion'": "optimizer.name: invalid enum value 'lion'; known values: adam, momentum, sgd",
+    "[optimizer]\nname = 'lion'": "optimizer.name: invalid enum value 'lion'; known values: adam, adamw, momentum, sgd",
     "[optimizer]\nlearning_rate = 'a'": "optimizer.learning_rate: expected float, got str",
     "[optimizer]\nlearning_rate = -0.1": "optimizer.learning_rate: expected float > 0.0",
     "[optimizer]\nlearning_rate = nan": "optimizer.learning_rate: expected float > 0.0",
     "[optimizer]\nlearning_rate = inf": "optimizer.learning_rate: expected float <= 1000000.0",
     "[optimizer]\nmomentum = 0.5": "optimizer.momentum: a setting of 'momentum' alone, not of optimizer.name = 'sgd'",
+    "[optimizer]\nweight_decay = 0.1": "optimizer.weight_decay: a setting of 'adamw' alone, not of optimizer.name =",
+    "[optimizer]\nclip_norm = 0": "optimizer.clip_norm: expected float > 0.0",
+    "[optimizer]\nwarmup = -1": "optimizer.warmup: expected float >= 0.0",
+    "[optimizer]\ndecay_over = 5": "optimizer.decay_over: a setting of optimizer.schedule = 'cosine' alone",
+    "[optimizer]\ndecay_to = 0.1": "optimizer.decay_to: a setting of optimizer.schedule = 'cosine' alone",
+    "[optimizer]\nschedule = 'cosine'\nwarmup = 5\ndecay_over = 5": "optimizer.warmup: 5 is not less than optimizer.d",
+    "[optimizer]\nunit = 'steps'\nwarmup = 0.5": "optimizer.warmup: a whole number of steps, got 0.5",
+    "[l2]\nform = 'cs229'": "l2.strength: 0 with l2.form = 'cs229'; set both or neither",
+    "[l2]\nstrength = 0.1": "l2.strength: 0.1 with l2.form = 'none'; set both or neither",
+    "[l2]\nform = 'ridge'": "l2.form: invalid enum value 'ridge'; known values: cs229, nielsen, none",
+    "batch_size = 30\naccumulate = 4": "accumulate: 30 examples a batch cannot be cut into 4 equal parts",
+    "accumulate = 0": "accumulate: expected int >= 1",
+    "dtype = 'float16'": "dtype: invalid enum value 'float16'; known values: bfloat16, float32",
+    "[data]\nrows = [5]": "data.rows: expected array of length 2, got 1",
+    "[data]\nrows = [5, 5]": "data.rows: the first, 5, is not before the second, 5",
+    "[data]\nnormalise = 'both'": "data.normalise: invalid enum value 'both'; known values: none, standard",
+    "[network]\ncost = 'hinge'": "network.cost: invalid enum value 'hinge'; known values: cross_entropy, quadratic, s",
+    "[network]\nname = 'cnn'\npadding = ['SAME']": "network.padding: one for each of 2 convolutions, got ['SAME']",
+    "[network]\npadding = ['SAME']": "network.padding: a setting of 'cnn' alone, not of network.name = 'two_layer'",
     "[network]\nhidden = [8, 'a']": "network.hidden[1]: expected int, got str",
     "[network]\nhidden = [0]": "network.hidden[0]: expected int >= 1",
     "[network]\nhidden = [8, 8]": "network.hidden: two_layer has one hidden layer, got [8, 8]",
@@ -71,8 +90,14 @@ def test_keys_that_are_not_given_keep_their_defaults(tmp_path):
 
 
 def test_the_written_configuration_reads_back_the_same(tmp_path):
-    network = Network(name="cnn", hidden=(), channels=(8, 16), pool="avg")
-    written = Config(network=network, optimizer=Optimizer(name="momentum", momentum=0.5), runs='r😀"\\ näme')
+    network = Network(name="cnn", hidden=(), channels=(8, 16), padding=("SAME", "VALID"), pool="avg", cost="quadratic")
+    written = Config(
+        network=network,
+        data=Data(rows=(5, 50), permutation=3, normalise="standard"),
+        optimizer=Optimizer(name="momentum", momentum=0.5, schedule="cosine", warmup=2, clip_norm=1.0),
+        l2=L2(form="nielsen", strength=5.0),
+        runs='r😀"\\ näme',
+    )
     run.save_config(tmp_path, written)
     assert config.read(tmp_path / "config.toml") == written
 

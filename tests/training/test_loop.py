@@ -3,9 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import confusion_matrix
 
 from jbackprop.training import trainer
 from jbackprop.training.config import Config, Network, Optimizer
+from jbackprop.training.data import Split
 from jbackprop.training.evaluate import make_evaluate
 from jbackprop.training.loop import TrainingError, fit
 from jbackprop.training.trainer import Trainer
@@ -30,7 +32,17 @@ def test_evaluation_counts_every_example_once(trained, small, batch):
     evaluation = make_evaluate(trained.model, batch)(state.params, small.test)
     assert evaluation.examples == 101
     assert evaluation.accuracy == np.mean(logits.argmax(-1) == labels)
+    np.testing.assert_array_equal(evaluation.confusion, confusion_matrix(labels, logits.argmax(-1)))
+    right = [np.mean(logits[labels == digit].argmax(-1) == digit) for digit in range(10)]
+    np.testing.assert_allclose(evaluation.per_class_accuracy, right)
     np.testing.assert_allclose(evaluation.loss, losses.mean(), rtol=1e-6)
+
+
+def test_a_class_without_examples_has_no_accuracy(trained, small):
+    zeros = np.asarray(small.test.labels) == 0
+    evaluation = trained.evaluate(trained.init(0)[0].params, Split(*(part[zeros] for part in small.test)))
+    assert np.isnan(evaluation.per_class_accuracy).tolist() == [False] + [True] * 9
+    assert evaluation.confusion.sum(axis=1).tolist() == [zeros.sum()] + [0] * 9
 
 
 def test_one_epoch_learns(trained, small):

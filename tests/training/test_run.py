@@ -7,6 +7,7 @@ import re
 import signal
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import msgspec
@@ -16,9 +17,8 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from jbackprop.training import config as configs
-from jbackprop.training import plots, run
+from jbackprop.training import finish, plots, record, run, summary_json
 from jbackprop.training import train as trains
-from jbackprop.training import trainer as trainers
 from jbackprop.training.config import Config, Data, Network, Optimizer
 from jbackprop.training.display import display
 from jbackprop.training.interrupt import interruptible
@@ -28,24 +28,10 @@ from jbackprop.training.summary import FILES, summary
 ROW = Metrics(1, 42, 0.5, 0.9, 0.6, 0.85, 0.01, 1000.0)
 
 
-@pytest.fixture(scope="module")
-def built_once():
-    """Runs of the same configuration share what is compiled."""
-    built, build = {}, trainers.build
-
-    def shared(config, dataset, gradient=None):
-        key = (msgspec.json.encode(msgspec.structs.replace(config, runs="")), gradient)
-        return built[key] if key in built else built.setdefault(key, build(config, dataset, gradient))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainers, "build", shared)
-        yield
-
-
 @pytest.fixture
 def touched(monkeypatch):
     """Plots are empty files, for tests that ask only which there are."""
-    monkeypatch.setattr(trains, "_save", lambda folder, name, figure: (folder / name).touch())
+    monkeypatch.setattr(finish, "_save", lambda folder, name, figure: (folder / name).touch())
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +54,8 @@ def trained(data_folder, tmp_path_factory, built_once):
 def test_the_folder_holds_every_file_and_no_other(trained):
     result, _, _ = trained
     assert result.folder.name.startswith("short-")
-    assert {path.name for path in result.folder.iterdir()} == set(FILES)
+    events = {path.name for path in result.folder.glob("events.out.tfevents.*")}
+    assert {path.name for path in result.folder.iterdir()} == set(FILES) | events
 
 
 def test_the_configuration_trains_the_same_again(trained):
@@ -81,7 +68,7 @@ def test_the_metrics_are_json_lines(trained):
     rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert rows == [{key: value for key, value in row._asdict().items() if value is not None} for row in result.metrics]
-    assert set(rows[0]) == set(Metrics._fields)
+    assert set(rows[0]) == set(Metrics._fields) - {"seed"}
     assert [set(row.get("gradient_disagreement", ())) for row in rows] == [
         {*result.params},
         set(),
@@ -180,16 +167,15 @@ def test_the_largest_disagreement_so_far_is_shown_where_it_fits():
 
 def test_a_loss_that_is_not_finite_is_null(tmp_path):
     disagreement = {"w": float("inf"), "b": 0.0}
-    run.append_metrics(
-        tmp_path, ROW._replace(loss=float("nan"), test_loss=float("inf"), gradient_disagreement=disagreement)
-    )
+    row = ROW._replace(loss=float("nan"), test_loss=float("inf"), gradient_disagreement=disagreement)
+    run.append_metrics(tmp_path, [row])
 
     def refuse(constant):
         raise AssertionError(constant)
 
     row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
     wanted = ROW._replace(loss=None, test_loss=None, gradient_disagreement={"w": None, "b": 0.0})
-    assert row == wanted._asdict()
+    assert row == {key: value for key, value in wanted._asdict().items() if key != "seed"}
 
 
 def test_the_curves_of_one_epoch_are_inside_their_axes():
@@ -221,7 +207,7 @@ def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
     training, shown = threading.Event(), []
 
     @contextmanager
-    def counted(console, epochs):
+    def counted(console, epochs, done):
         training.set()
         yield shown.append
 
@@ -230,9 +216,9 @@ def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
     result = trains.train(loop, Console(file=io.StringIO()), stop=lambda: training.is_set() and len(shown) >= after)
     assert result.interrupted
     assert result.ended == f"stopped by Ctrl-C after {after} of 4 epochs"
-    written = {path.name for path in result.folder.iterdir()}
-    expected = {"config.toml", "params.npz", "predictions.png", "first_layer.png"}
-    of_epochs = {"metrics.jsonl", "curves.png", "certificate.json", "gradient_check.png"}
+    written = {path.name for path in result.folder.iterdir() if "tfevents" not in path.name}
+    expected = {"config.toml", "params.npz", "predictions.png", "first_layer.png", "summary.json"}
+    of_epochs = {"metrics.jsonl", "curves.png", "certificate.json", "gradient_check.png", "checkpoints"}
     assert written == (expected | of_epochs if after else expected)
     assert str(result.ended) in summary(result)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.params))
@@ -250,7 +236,7 @@ def test_a_stop_after_the_last_epoch_says_what_is_missing(trained, monkeypatch, 
         begun.set()
         return made[during]
 
-    monkeypatch.setattr(trains, during, announced)
+    monkeypatch.setattr(finish, during, announced)
     result = trains.train(config, Console(file=io.StringIO()), stop=begun.is_set)
     assert result.interrupted
     assert f"stopped by Ctrl-C after the last epoch: {missing}" in summary(result)
@@ -320,3 +306,58 @@ def test_parameters_are_saved_under_their_paths(tmp_path):
     params = {"conv": [{"w": np.ones((2, 2)), "b": np.zeros(2)}], "dense": [{"w": np.ones(3)}]}
     run.save_params(tmp_path, params)
     assert set(np.load(tmp_path / "params.npz")) == {"conv/0/w", "conv/0/b", "dense/0/w"}
+
+
+def test_the_summary_as_json(trained):
+    result, _, _ = trained
+    kept = json.loads((result.folder / "summary.json").read_text())
+    last, best = result.metrics[-1], max(result.metrics, key=lambda row: row.test_accuracy)
+    assert (kept["test_accuracy"], kept["test_loss"], kept["epochs"]) == (last.test_accuracy, last.test_loss, 4)
+    assert (kept["best_epoch"], kept["best_test_accuracy"]) == (best.epoch, best.test_accuracy)
+    confusion = np.array(kept["confusion"])
+    assert confusion.sum() == kept["test_examples"] == 450
+    assert confusion.trace() / 450 == kept["test_accuracy"]
+    np.testing.assert_allclose(kept["per_class_accuracy"], confusion.diagonal() / confusion.sum(axis=1))
+    assert kept["gradient_agreement"]["agree"] is True
+    assert set(kept["gradient_agreement"]["parameters"]) == set(result.params)
+    assert (kept["seeds"], kept["ended"], kept["loop"]) == (None, None, "scan")
+    assert kept["versions"]["jax"] == jax.__version__
+    assert kept["command"] == f"jbackprop train {result.folder / 'config.toml'}"
+
+
+def test_what_is_not_finite_is_null_in_the_summary():
+    found = summary_json._finite({"a": [float("nan"), 1.0], "b": {"c": float("inf")}, "d": None, "e": 3})
+    assert found == {"a": [None, 1.0], "b": {"c": None}, "d": None, "e": 3}
+
+
+def test_tensorboard_reads_the_events(trained):
+    pytest.importorskip("tensorboardX", reason="the event files are written where tensorboardX is installed")
+    from tensorboardX.proto import event_pb2
+
+    proto: Any = event_pb2  # type checkers do not see what protobuf generates
+    result, _, _ = trained
+    (path,) = result.folder.glob("events.out.tfevents.*")
+    content, values, place = path.read_bytes(), {}, 0
+    while place < len(content):  # of each record: length, its checksum, the event, its checksum
+        length = int.from_bytes(content[place : place + 8], "little")
+        event = proto.Event.FromString(content[place + 12 : place + 12 + length])
+        values |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        place += 16 + length
+    for row in result.metrics:
+        np.testing.assert_allclose(values["test_accuracy", row.epoch], row.test_accuracy, rtol=1e-6)
+        np.testing.assert_allclose(values["loss", row.epoch], row.loss, rtol=1e-6)
+
+
+def test_without_tensorboard_there_are_no_events(tmp_path, monkeypatch):
+    monkeypatch.setattr(record.importlib.util, "find_spec", lambda name: None)
+    assert record._events(tmp_path, 0) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_loop_is_printed_with_who_chose_it(trained):
+    _, config, printed = trained
+    assert "an epoch by scan on " in printed
+    chosen = msgspec.structs.replace(config, loop="steps", epochs=1, agreement_epochs=0)
+    said = io.StringIO()
+    trains.train(chosen, Console(file=said, width=80), stop=lambda: "an epoch by" in said.getvalue())
+    assert "an epoch by steps, as asked on " in said.getvalue()

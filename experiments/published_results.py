@@ -1,0 +1,204 @@
+"""The published results of experiments/README.md again: test accuracy over all 10,000 images of MNIST, several seeds.
+
+    python -m experiments.published_results [NAME ...] [--seeds 1] [--data.dir FOLDER]
+
+NAME is a configuration, configs/NAME.toml; without names all are run. Each row is saved when it is finished, in
+experiments/results/published_results.json and in the table of experiments/README.md, so that one can be run at a time.
+The exit code is 1 where the mean of a row that was run is outside its band.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from experiments.provenance import provenance
+from jbackprop.training import config as configs
+from jbackprop.training import data
+from jbackprop.training import trainer as trainers
+from jbackprop.training.config import Config
+from jbackprop.training.data import Dataset
+from jbackprop.training.interrupt import never
+from jbackprop.training.trainer import Trainer
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "published_results.json"
+README = HERE / "README.md"
+BEGIN, END = "<!-- published: begin -->", "<!-- published: end -->"
+
+
+class Row(NamedTuple):
+    """What was published, and between which test accuracies the mean over seeds is to lie."""
+
+    what: str
+    published: str
+    low: float
+    high: float = 1.0
+
+
+ROWS = {
+    "mnist_cs229": Row("CS229: 784-300-10 sigmoid", "93.12%, a student's notebook", 0.9271, 0.9327),
+    "mnist_cs229_l2": Row("the same with λ = 1e-4 on the weights", "96.78%, a student's notebook", 0.9668, 0.9680),
+    "mnist_nielsen_ch1_30": Row(
+        "Nielsen ch. 1: 784-30-10, quadratic cost", "95.42%, best epoch of three runs", 0.945, 0.956
+    ),
+    "mnist_nielsen_ch1_100": Row("Nielsen ch. 1: 784-100-10", "96.59%", 0.955, 0.975),
+    "mnist_nielsen_ch3": Row(
+        "Nielsen ch. 3: 784-100-10, cross-entropy, λ = 5", "98.04%, validation images", 0.976, 0.982
+    ),
+    "mnist_nielsen_ch6": Row("Nielsen ch. 6: two convolutions, ReLU, λ = 0.1", "99.23%", 0.990, 0.994),
+    "mnist_lecun_300": Row("LeCun's table: 300 hidden units, mean square error", "4.7% error", 0.953),
+    "mnist_lecun_800": Row("LeCun's table: 800 hidden units, cross-entropy", "1.6% error", 0.981, 0.985),
+    "mnist_lenet5": Row("LeNet-5", "0.95% error", 0.990),
+    "mnist_flax_cnn": Row("flax, examples/mnist", "99.17%", 0.991),
+}
+
+
+class Seed(NamedTuple):
+    """The test accuracy after each epoch of one seed, and the seconds of its steps."""
+
+    accuracies: list[float]
+    seconds: float
+
+
+def trained(trainer: Trainer, dataset: Dataset, seed: int, epochs: int) -> Seed:
+    """Trains from one seed. Raises ValueError where the loss is no longer finite."""
+    state, key = trainer.init(seed)
+    accuracies, seconds = [], 0.0
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        state, losses, _ = trainer.epoch(state, key, epoch, never)
+        seconds += time.perf_counter() - start
+        if not np.isfinite(losses).all():
+            raise ValueError(f"seed {seed}: the loss is no longer finite in epoch {epoch}")
+        accuracies.append(trainer.evaluate(state.params, dataset.test).accuracy)
+    print(f"  seed {seed}: {accuracies[-1]:.2%}", flush=True)
+    return Seed(accuracies, seconds)
+
+
+def measured(name: str, config: Config, seeds: int) -> dict[str, Any]:
+    """Returns the test accuracies of seeds 0, 1, ... after the last epoch and at the best, and the seconds."""
+    dataset = data.load(config.data)
+    trainer = trainers.build(config, dataset)
+    runs = [trained(trainer, dataset, seed, config.epochs) for seed in range(seeds)]
+    last = [run.accuracies[-1] for run in runs]
+    return provenance("jax", "jaxlib", "optax", "numpy") | {
+        "config": name,
+        "gradient": config.gradient,
+        "loop": trainer.loop,
+        "epochs": config.epochs,
+        "test_examples": dataset.test.labels.size,
+        "accuracies": last,
+        "best_epochs": [max(run.accuracies) for run in runs],
+        "mean": float(np.mean(last)),
+        "standard_deviation": float(np.std(last, ddof=1)) if seeds > 1 else None,
+        "training_seconds_a_seed": round(sum(run.seconds for run in runs) / seeds, 1),
+        "compile_seconds": round(trainer.compile_seconds, 1),
+    }
+
+
+def inside(result: dict[str, Any]) -> bool:
+    """Whether the mean is in the band. Both are of 10,000 images: half of one is rounding."""
+    row = ROWS[result["config"]]
+    return row.low - 5e-5 < result["mean"] < row.high + 5e-5
+
+
+def table(results: dict[str, Any]) -> str:
+    """Returns the rows that have been measured, in the order of `ROWS`, as Markdown."""
+    lines = [
+        "| configuration | published | expected | here, mean ± standard deviation | seeds | training, a seed |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in ROWS.items():
+        found = f"[`{name}`](../configs/{name}.toml): {row.what} | {row.published} | {band(row)}"
+        if name not in results:
+            lines.append(f"| {found} | not run yet | | |")
+            continue
+        result = results[name]
+        lines.append(f"| {found} | {here(result)} | {len(result['accuracies'])} | {_time(result)} |")
+    devices = sorted({f"{r['date']}, {r['device']}, JAX {r['versions']['jax']}" for r in results.values()})
+    return "\n".join([*lines, "", *(f"{device}." for device in devices)])
+
+
+def band(row: Row) -> str:
+    """The band in words."""
+    return f"at least {row.low:.1%}" if row.high == 1 else f"{row.low:.2%} to {row.high:.2%}"
+
+
+def here(result: dict[str, Any]) -> str:
+    """The accuracy, and in bold that it is outside its band."""
+    spread = "" if result["standard_deviation"] is None else f" ± {result['standard_deviation']:.2%}"
+    return f"{result['mean']:.2%}{spread}" + ("" if inside(result) else " **outside its band**")
+
+
+def _time(result: dict[str, Any]) -> str:
+    seconds = result["training_seconds_a_seed"]
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def with_table(text: str, results: dict[str, Any]) -> str:
+    """Returns the text with what stands between its two marks replaced by the table."""
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{README.name}: the marks {BEGIN} and {END} must stand in it")
+    return f"{head}{BEGIN}\n{table(results)}\n{END}{tail}"
+
+
+def saved() -> dict[str, Any]:
+    """Returns the rows on disk by the names of their configurations."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def save(result: dict[str, Any]) -> None:
+    """Puts one row into the results and the table. Another process may have added its own meanwhile."""
+    results = saved() | {result["config"]: result}
+    _replace(RESULTS, json.dumps({name: results[name] for name in ROWS if name in results}, indent=1) + "\n")
+    _replace(README, with_table(README.read_text(encoding="utf-8"), results))
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def line(result: dict[str, Any]) -> str:
+    """One line of the table on the terminal."""
+    row = ROWS[result["config"]]
+    return f"{result['config']:<22} {row.published:<33} {band(row):<18} {here(result):<18} {_time(result)}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--seeds", type=int, default=1, help="how many, counted from 0")
+    parser.add_argument("--data.dir", dest="folder", help="folder of the four IDX files, as of `jbackprop train`")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(ROWS)):
+        parser.error(f"{unknown[0]}: unknown; known are {', '.join(ROWS)}")
+    if options.seeds < 1:
+        parser.error(f"--seeds: at least 1, got {options.seeds}")
+    outside = []
+    for name in options.names or ROWS:
+        print(name, flush=True)
+        config = configs.read(HERE.parent / "configs" / f"{name}.toml")
+        folder = options.folder or config.data.dir
+        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, dir=folder))
+        result = measured(name, config, options.seeds)
+        save(result)
+        print(line(result), flush=True)
+        outside += [] if inside(result) else [name]
+    print(f"written to {RESULTS} and {README}")
+    if outside:
+        print(f"OUTSIDE THE BAND: {', '.join(outside)}")
+    return 1 if outside else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,164 @@
+"""Two programs that compute the same, ours and the other one, measured against each other: one row of the benchmark."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jbackprop.bench.interval import interval, verdict
+from jbackprop.bench.machine import Limits
+from jbackprop.bench.measure import rounds
+from jbackprop.bench.programs import Passes, Program, passes, program
+
+# Of the largest element, and beyond rounding: programs further apart do not compute the same.
+AGREEMENT = {"float64": 1e-9, "float32": 2e-3, "bfloat16": 0.1, "float16": 0.05}
+SHARES = {"both": 0.5, "forward": 0.25, "backward": 0.25}  # of the time for a row
+LARGE_RATE = 1e3
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A rule at one size against its reference under autodiff; `products` are the multiply-adds of the formula."""
+
+    name: str
+    label: str
+    against: str
+    ours: Callable[..., Any]
+    reference: Callable[..., Any]
+    arguments: Callable[[], tuple[Any, ...]]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    products: int | None = None
+
+
+@dataclass(frozen=True)
+class StepContest:
+    """A whole training step against another: `(params, x, y, rate) -> (loss, params)` for `arguments()`.
+
+    `as_ours` and `as_reference` turn the parameters into those of each side.
+    """
+
+    name: str
+    label: str
+    against: str
+    ours: Callable[..., Any]
+    reference: Callable[..., Any]
+    arguments: Callable[[], tuple[Any, ...]]
+    as_ours: Callable[[Any], Any] = lambda params: params
+    as_reference: Callable[[Any], Any] = lambda params: params
+    products: int | None = None
+
+
+def measure(contest: Contest | StepContest, dtype: str, seconds: float, limits: Limits, seed: int = 0) -> Row:
+    """Returns the row: times and ratios with their intervals, memory, residuals, FLOPs and bytes, share of the limit.
+
+    `seconds` are spent on timing; compilation comes on top.
+    """
+    if isinstance(contest, StepContest):
+        return _measure_step(contest, dtype, seconds, limits, seed)
+    args = contest.arguments()
+    sides = passes(contest.ours, args, dict(contest.kwargs)), passes(contest.reference, args, dict(contest.kwargs))
+    ours, reference = sides[0].both, sides[1].both
+    row = _row(contest, dtype, ours, reference, largest_difference(ours.call(), reference.call()))
+    row["passes"] = {
+        name: _timed(getattr(sides[0], name), getattr(sides[1], name), share * seconds, seed)
+        for name, share in SHARES.items()
+    }
+    row["residual_bytes"] = _of_sides([side.residual_bytes for side in sides])
+    products = None if contest.products is None else 3 * contest.products  # dx and dw cost a forward pass each
+    return row | _limited(row, products, sides[0], limits)
+
+
+def _measure_step(contest: StepContest, dtype: str, seconds: float, limits: Limits, seed: int) -> Row:
+    params, x, y, rate = contest.arguments()
+    ours = program(contest.ours, contest.as_ours(params), x, y, rate)
+    reference = program(contest.reference, contest.as_reference(params), x, y, rate)
+    far = jnp.asarray(LARGE_RATE, rate.dtype)  # so that the gradients show in the new parameters, not the old ones
+    (loss, new), wanted = (side.compiled(*side.arguments[:-1], far) for side in (ours, reference))
+    comparable = loss, new if _alike(new, wanted[1]) else contest.as_reference(new)
+    row = _row(contest, dtype, ours, reference, largest_difference(comparable, wanted))
+    row["passes"] = {"step": _timed(ours, reference, seconds, seed)}
+    return row | _limited(row, contest.products, None, limits)
+
+
+def _alike(ours: Any, reference: Any) -> bool:
+    return jax.tree.structure(ours) == jax.tree.structure(reference)
+
+
+def _row(contest: Contest | StepContest, dtype: str, ours: Program, reference: Program, difference: float) -> Row:
+    sides = ours, reference
+    return {
+        "name": contest.name,
+        "label": contest.label,
+        "dtype": dtype,
+        "against": contest.against,
+        "difference": difference,
+        "agree": bool(difference <= AGREEMENT[dtype]),
+        "compile_seconds": _of_sides([side.compile_seconds for side in sides]),
+        "temporary_bytes": _of_sides([side.temporary_bytes for side in sides]),
+        "flops": _of_sides([side.cost("flops") for side in sides]),
+        "bytes": _of_sides([side.cost("bytes accessed") for side in sides]),
+    }
+
+
+def _timed(ours: Program, reference: Program, seconds: float, seed: int) -> Row:
+    taken = rounds([ours.call, reference.call], seconds, seed)
+    found = interval(taken[:, 0] / taken[:, 1], seed)
+    medians = np.median(taken, axis=0)
+    return {
+        "milliseconds": _of_sides([1e3 * float(median) for median in medians]),
+        "ratio": found._asdict(),
+        "verdict": verdict(found),
+        "pairs": len(taken),
+    }
+
+
+def _limited(row: Row, products: int | None, side: Passes | None, limits: Limits) -> Row:
+    """What the formula needs, and how near to the machine's limit each side comes with it.
+
+    Where the formula has no products the limit of a rule is the traffic alone: a comparison is no multiply-add.
+    """
+    counted = 0.0 if side else row["flops"]["reference"] or 0.0
+    flops = counted if products is None else 2.0 * products
+    traffic = float(side.least_bytes) if side else 0.0
+    timed = row["passes"]["both" if side else "step"]["milliseconds"]
+    shares = [1e3 * limits.seconds(flops, traffic) / timed[name] for name in ("ours", "reference")]
+    return {
+        "formula": {"flops": None if products is None else flops, "bytes": traffic or None},
+        "limit": limits.binding(flops, traffic),
+        "share_of_limit": _of_sides(shares),
+    }
+
+
+def largest_difference(ours: Any, reference: Any) -> float:
+    """Returns the largest |a - b| / max|b| over the floating leaves; infinite where shapes or NaNs differ.
+
+    >>> largest_difference([jnp.array([1.0, 2.0])], [jnp.array([1.0, 4.0])])
+    0.5
+    """
+    ours, reference = jax.tree.leaves(ours), jax.tree.leaves(reference)
+    if len(ours) != len(reference):
+        return float("inf")
+    return max((_difference(a, b) for a, b in zip(ours, reference, strict=True)), default=0.0)
+
+
+def _difference(a: Any, b: Any) -> float:
+    if jnp.shape(a) != jnp.shape(b):
+        return float("inf")
+    wide = np.complex128 if jnp.issubdtype(jnp.asarray(b).dtype, jnp.complexfloating) else np.float64
+    x, y = np.asarray(a).astype(wide), np.asarray(b).astype(wide)
+    if not x.size:
+        return 0.0
+    if not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        return float("inf")
+    finite = np.isfinite(y)
+    apart, scale = np.abs(x - y)[finite], np.abs(y)[finite]
+    return float(apart.max(initial=0.0) / (scale.max(initial=0.0) or 1.0))
+
+
+def _of_sides(values: list[Any]) -> Row:
+    return {"ours": values[0], "reference": values[1]}

@@ -1,0 +1,61 @@
+"""A whole benchmark: the machine first, then every row, then the peers; the results as JSON can hold them."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from jbackprop.bench.contest import Contest, StepContest, measure
+from jbackprop.bench.machine import Limits, limits, provenance
+from jbackprop.bench.peers import PACKAGES, Task, as_users_run, measure_peers
+from jbackprop.bench.peers_equinox import equinox_peers
+from jbackprop.bench.peers_flax import flax_peers
+from jbackprop.bench.peers_jax import jax_peers
+from jbackprop.bench.peers_torch import threads_of_torch, torch_peers
+
+Results = dict[str, Any]
+Say = Callable[[str], None]  # what is measured now
+
+
+def run(
+    contests: Sequence[Contest | StepContest],
+    tasks: Sequence[Task],
+    dtype: str,
+    seconds: float,
+    say: Say = lambda text: None,
+    seed: int = 0,
+    machine: Limits | None = None,
+) -> Results:
+    """Returns the results; `say` is told before each of the `1 + len(contests) + len(tasks)` measurements.
+
+    `seconds` are spent on timing each row, twice as many on each model of the peers; `machine` are limits known.
+    """
+    say("the machine's limits")
+    found = machine or limits(jnp.dtype(dtype), seconds / 2)
+    rows = []
+    for contest in contests:
+        say(f"{contest.name} {contest.label}")
+        rows.append(measure(contest, dtype, seconds, found, seed))
+    peers = []
+    for task in tasks:
+        say(f"peers: {task.model.name} {task.model.label}")
+        everyone = jax_peers() | flax_peers() | equinox_peers() | torch_peers()
+        with as_users_run(), threads_of_torch():
+            peers.append(measure_peers(task, everyone, 2 * seconds))
+    kept = {"dtype": dtype, "seconds_a_row": seconds, "limits": found._asdict(), "rows": rows, "peers": peers}
+    return provenance(PACKAGES if tasks else ()) | _finite(kept)
+
+
+def agree(results: Results) -> bool:
+    """Returns whether all programs computed the same as those they are measured against."""
+    return all(row["agree"] for row in [*results["rows"], *(e for p in results["peers"] for e in p["entries"])])
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: these are null."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,30 @@
+"""Commands that need the packages of the extra `train`."""
+
+import sys
+from collections.abc import Callable
+
+MISUSE = 2
+EXTRA = (
+    "PIL",
+    "grain",
+    "importlib_resources",
+    "matplotlib",
+    "msgspec",
+    "optax",
+    "orbax",
+    "rich",
+    "sklearn",
+    "tensorflow_datasets",
+    "tyro",
+)
+
+
+def with_extra(command: str, work: Callable[[], int]) -> int:
+    """Returns `work()`'s exit code; where a package of the extra is missing, says what to install and returns 2."""
+    try:
+        return work()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+            raise
+        print(f"jbackprop {command}: {error.name} is missing: pip install 'jbackprop[train]'", file=sys.stderr)
+        return MISUSE

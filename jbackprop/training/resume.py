@@ -1,0 +1,125 @@
+"""Going on with a run from its folder: what may be another than before, and where the run stands."""
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from jbackprop.training import checkpoint, distributed, summary_json
+from jbackprop.training import checkpoint_files as files
+from jbackprop.training.checkpoint import Checkpoint
+from jbackprop.training.config import Config, ConfigError
+from jbackprop.training.data import Dataset
+from jbackprop.training.environment import device, versions
+from jbackprop.training.loop import beginning
+from jbackprop.training.run import RunError
+from jbackprop.training.streaming import streams
+from jbackprop.training.trainer import Trainer
+
+# what changes nothing in the numbers, or where the same data lies and who computes with it
+FREE = (
+    "epochs",
+    "runs",
+    "name",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "agreement_epochs",
+    "data.dir",
+    "mesh",
+    "distributed",
+)
+
+
+class Finished(Exception):
+    """The run has done all it was asked to do. The message says how to ask for more."""
+
+
+def check(folder: Path, before: Config, config: Config) -> None:
+    """Raises `ConfigError` for a setting that the run has otherwise, `Finished` where there is nothing left to do."""
+    old, new = (_flat(msgspec.to_builtins(one)) for one in (before, config))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and key not in FREE and key.partition(".")[0] not in FREE:
+            raise ConfigError(
+                f"{key}: {folder} was trained with {_shown(old.get(key))}, not {_shown(new.get(key))}: "
+                f"what is resumed keeps it; another training is another run",
+                key,
+            )
+    if config.epochs != before.epochs and _stretched(config):
+        raise ConfigError(
+            f"epochs: the learning rate's cosine is stretched over the {before.epochs} epochs of {folder}: "
+            f"a run of {config.epochs} is another run, unless both set optimizer.decay_over",
+            "epochs",
+        )
+    done = (files.place(next(iter(files.names(folder / files.FOLDER)), "0")) or (0, 0))[0]
+    if config.epochs < done:
+        raise ConfigError(f"epochs: {folder} has done {done} epochs already, more than {config.epochs}", "epochs")
+    if config.epochs == done and summary_json.complete(folder):
+        raise Finished(
+            f"{folder} has finished its {done} epochs; to go on: jbackprop train --resume {folder} --epochs N"
+        )
+
+
+def position(folder: Path, trainer: Trainer, config: Config, dataset: Dataset, made: dict[str, Any]) -> Checkpoint:
+    """Returns where the run stands: its last checkpoint that is whole, else its beginning.
+
+    Warns of damaged checkpoints and of other versions. Raises `RunError` where the data are not those of the run.
+    """
+    start = beginning(trainer, config.seed)
+    found = checkpoint.newest(folder, start)
+    if distributed.writes():
+        files.remove_after(folder / files.FOLDER, found[0] if found else None)
+    if found is None:
+        return Checkpoint(start, made=made)
+    before = found[1].made
+    for key, words in (
+        ("data", f"the images or labels of {config.data.name}"),
+        ("loop", "loop"),
+        ("together", "seeds"),
+    ):
+        if before[key] != made[key]:
+            raise RunError(f"{folder}: {words}: not as the run was trained ({before[key]}, here {made[key]})")
+    if other := _others(before["computed_with"], made["computed_with"]):
+        warnings.warn(f"{folder} was trained with {other}: it goes on, but not bit for bit", stacklevel=2)
+    return found[1]
+
+
+def made(config: Config, trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
+    """Returns what a run's numbers depend on beside the settings that it must keep."""
+    mesh = f"{config.mesh.data} x {config.mesh.model}"
+    computed_with = versions() | {"device": device(), "mesh": mesh}
+    return {
+        "data": _digest(dataset),
+        "loop": trainer.loop,
+        "together": trainer.together,
+        "computed_with": computed_with,
+    }
+
+
+def _digest(dataset: Dataset) -> str:
+    """SHA-256 of the training split; of its labels alone where the images are in files."""
+    digest = hashlib.sha256(str(dataset.train.images.shape).encode())
+    for part in (dataset.train.labels,) if streams(dataset.train) else dataset.train:
+        digest.update(np.ascontiguousarray(np.asarray(part)).data)
+    return digest.hexdigest()
+
+
+def _others(before: dict[str, Any], here: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {before.get(key)} (here {here[key]})" for key in here if before.get(key) != here[key])
+
+
+def _stretched(config: Config) -> bool:
+    return config.optimizer.schedule == "cosine" and config.optimizer.decay_over is None
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for key, value in content.items():
+        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return "its default" if value is None else str(list(value) if isinstance(value, tuple) else value)
