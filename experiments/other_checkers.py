@@ -13,6 +13,7 @@ from jbackprop.verify.arguments import take_apart
 from jbackprop.verify.pullback import split_outputs
 
 EPS, ATOL, RTOL = 1e-6, 1e-5, 1e-3  # the defaults of torch.autograd.gradcheck
+LARGEST = 2**26  # elements of a Jacobian, and of the unit vectors it is made with: half a gigabyte
 
 
 def check_grads_accepts(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -25,6 +26,14 @@ def check_grads_accepts(f: Callable[..., Any], args: tuple[Any, ...], kwargs: di
     except Exception:
         return False
     return True
+
+
+def gradcheck_can(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the whole Jacobian of each argument fits into memory."""
+    call = take_apart(f, args, kwargs)
+    outputs = jax.eval_shape(lambda leaves: split_outputs(f, call, leaves)[0], call.values)
+    sizes = [sum(out.size for out in outputs), *(np.size(leaf) for leaf in call.values)]
+    return max(sizes) ** 2 <= LARGEST
 
 
 def gradcheck_accepts(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -159,6 +159,7 @@ def to_toml(config: Config) -> str:
     [network]
     name = "two_layer"
     hidden = [64]
+    cost = "cross_entropy"
     """
     content = msgspec.to_builtins(config)
     sections = {key: part for key, part in content.items() if isinstance(part, dict)}

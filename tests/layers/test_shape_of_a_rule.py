@@ -79,6 +79,7 @@ def test_every_module_of_a_rule_is_in_the_registry():
         "sides",
         "stable_softmax",
         "static_arguments",
+        "window_winners",
         "windows",
     }
     assert {module.name for module in pkgutil.iter_modules(jbackprop.layers.__path__)} - helpers == set(NAMES)
