@@ -65,7 +65,7 @@ def provenance(packages: Iterable[str] = ()) -> dict[str, Any]:
     versions = {name: _version(name) for name in ("jbackprop", "jax", "jaxlib", "numpy", *packages)}
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "device": f"{jax.devices()[0].device_kind}: {_processor()}, {cores()} cores",
+        "device": f"{jax.devices()[0].device_kind}: {processor()}, {cores()} cores",
         "versions": {name: found for name, found in versions.items() if found} | {"python": platform.python_version()},
         "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
     }
@@ -83,7 +83,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Returns the name of the processor, or the machine's."""
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return found.group(1) if found else platform.processor() or platform.machine()

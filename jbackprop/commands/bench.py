@@ -11,10 +11,10 @@ from typing import Any
 
 from jbackprop.commands.argument_specs import GRAMMAR, needs_x64
 from jbackprop.commands.cases import UnknownName, find
-from jbackprop.commands.check import TERMINAL, Misuse, _fraction, _joined, _require_writable, _write
 from jbackprop.commands.check_call import CallError, arranged, read_arguments, read_static
 from jbackprop.commands.drawn_arguments import SpecError, draw
 from jbackprop.commands.find_function import NotFound, find_function
+from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, require_writable, write
 from jbackprop.commands.table import table
 from jbackprop.commands.user_errors import described
 from jbackprop.verify.case import RuleCase
@@ -38,11 +38,11 @@ exit code: 0 measured, 1 two programs that should compute the same do not, 2 mis
 
 def main(arguments: Sequence[str]) -> int:
     """Measures and prints the rows; returns 0, or 1 where a program does not compute what it is measured against."""
-    options = _parser().parse_args(_joined(arguments))
+    options = _parser().parse_args(joined(arguments))
     if not options.names and options.json and _is_name(options.json):
         options.names, options.json = [options.json], TERMINAL  # `bench --json relu`
     try:
-        _require_writable(options.html, options.json)
+        require_writable(options.html, options.json)
         with contextlib.redirect_stdout(sys.stderr) if options.json == TERMINAL else contextlib.nullcontext():
             results = _results(options) | {"command": f"jbackprop bench {shlex.join(arguments)}".strip()}
             _show(results)
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dtype", choices=DTYPES, help="of these arguments (default: float32)")
     add("--peers", action="store_true", help="training steps by several libraries in place of the rows")
     words = f"of timing for a row, compilation not counted (default: {SECONDS:g})"
-    add("--seconds", type=_fraction, default=SECONDS, metavar="S", help=words)
+    add("--seconds", type=fraction, default=SECONDS, metavar="S", help=words)
     add("--arg", action="append", default=[], metavar="SPEC", help="FUNCTION: the next argument, drawn at random")
     add("--static", action="append", default=[], metavar="NAME=VALUE", help="FUNCTION: an option, such as n=3")
     words = "FUNCTION: measure against this one under autodiff (default: FUNCTION without its custom rules)"
@@ -235,10 +235,10 @@ def _show(results: dict[str, Any]) -> None:
 
 def _save(results: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json not in (None, TERMINAL):
-        _write(Path(options.json), json.dumps(results, indent=2, allow_nan=False) + "\n")
+        write(Path(options.json), json.dumps(results, indent=2, allow_nan=False) + "\n")
         print(f"\nresults: {options.json}")
     if options.html:
         from jbackprop.bench.page import html
 
-        _write(Path(options.html), html(results))
+        write(Path(options.html), html(results))
         print(f"page: {options.html}")

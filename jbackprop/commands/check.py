@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +17,13 @@ from jbackprop.commands.argument_specs import GRAMMAR, needs_x64
 from jbackprop.commands.check_call import CallError, arranged, read_arguments, read_static
 from jbackprop.commands.drawn_arguments import SpecError, draw
 from jbackprop.commands.find_function import Function, NotFound, find_function
+from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, require_writable, write
 from jbackprop.commands.user_errors import described
 from jbackprop.verify.html import html
 from jbackprop.verify.report import Report
 from jbackprop.verify.report_json import report_json
 
 WRONG, MISUSE = 1, 2
-TERMINAL = "-"
 EXAMPLES = """examples:
   jbackprop check my_layers:scale --arg "f32[8,16]" --arg "f32[16]"
   jbackprop check losses.py:cross_entropy --arg "f32[8,10]" --arg "i32[8]<10" --static reduction=none
@@ -33,19 +32,15 @@ EXAMPLES = """examples:
 exit code: 0 right, 1 wrong, 2 misuse"""
 
 
-class Misuse(Exception):
-    """What was asked for cannot be done. The message says why."""
-
-
 def main(arguments: Sequence[str]) -> int:
     """Checks one function of the user's and prints the report; returns 0 where it is right, 1 where it is wrong."""
-    options = _parser().parse_args(_joined(arguments))
+    options = _parser().parse_args(joined(arguments))
     if options.function is None and options.json not in (None, TERMINAL):
         options.function, options.json = options.json, TERMINAL  # `check --json module:function`
     try:
         if options.function is None:
             raise Misuse("which function? For example: jbackprop check my_layers:scale --arg 'f32[8,16]'")
-        _require_writable(options.html, options.json)
+        require_writable(options.html, options.json)
         # What the user's module prints must not stand in front of the JSON.
         with contextlib.redirect_stdout(sys.stderr) if options.json == TERMINAL else contextlib.nullcontext():
             report = _report(options, f"jbackprop check {shlex.join(arguments)}")
@@ -79,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=_whole(1, 1000), default=1, metavar="N", help="try N seeds from --seed on (default: 1)")
     add("--kinks", choices=("subgradient", "match"), help="at a kink accept any subgradient (default), or JAX's alone")
     words = "accept this error, a fraction of max|g|, in place of the bounds that follow from the dtype"
-    add("--rtol", type=_fraction, metavar="R", help=words)
+    add("--rtol", type=fraction, metavar="R", help=words)
     add("--nondiff", action="append", default=[], metavar="NAME", help="an argument that is not differentiated")
     words = "a check to leave out: vmap, scan, second order, ... (a wrong name lists them)"
     add("--skip", action="append", default=[], metavar="CHECK", help=words)
@@ -141,10 +136,10 @@ def _show(report: Report, options: argparse.Namespace) -> int:
     said = sys.stderr if options.json == TERMINAL else sys.stdout
     print(text if options.json == TERMINAL else report)
     if options.json not in (None, TERMINAL):
-        _write(Path(options.json), text + "\n")
+        write(Path(options.json), text + "\n")
         print(f"json: {options.json}", file=said)
     if options.html:
-        _write(Path(options.html), html(report))
+        write(Path(options.html), html(report))
         print(f"page: {options.html}", file=said)
     return 0 if report.ok else WRONG
 
@@ -165,41 +160,6 @@ def _words_for_errors() -> Iterator[None]:
         raise Misuse(f"the function cannot be checked with these arguments: {described(error)}") from error
 
 
-def _require_writable(*names: str | None) -> None:
-    """Fails before the work, not after it."""
-    for name in names:
-        if name and name != TERMINAL and (Path(name).is_dir() or not Path(name).absolute().parent.is_dir()):
-            raise Misuse(f"cannot write {name}: {'it is a folder' if Path(name).is_dir() else 'no such folder'}")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a whole file or none."""
-    try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # /dev/stdout
-            return
-        path = path.resolve()
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise Misuse(f"cannot write {path}: {error.strerror}") from error
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Makes `--arg X` one word, or argparse takes `-1<f32[4]<1` for an option."""
-    joined: list[str] = []
-    for argument in arguments:
-        if joined and joined[-1] in ("--arg", "--static"):
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
 def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isdecimal() or not lowest <= int(text) <= highest:
@@ -207,16 +167,6 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return read
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number from 0 on, such as 1e-3, got {text!r}")
-    return value
 
 
 def _noted(report: Report, note: str) -> Report:

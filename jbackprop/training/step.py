@@ -1,4 +1,4 @@
-"""One training step, and a whole epoch of them in one compiled loop."""
+"""One training step, and the order of the examples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,8 +51,3 @@ def shuffled_batches(
         order = jax.random.permutation(jax.random.fold_in(key, epoch), examples)
     steps = examples // batch_size
     return order[: steps * batch_size].reshape(steps, batch_size)
-
-
-def scan_epoch(step: Step, state: State, split: Split, batches: jax.Array) -> tuple[State, Any]:
-    """Returns the state after all batches `(steps, batch)` and what each step logged: its loss, `(steps,)`."""
-    return jax.lax.scan(lambda state, rows: step(state, split, rows), state, batches)
