@@ -86,12 +86,14 @@ def test_a_function_of_the_users_is_measured_against_its_own_primal(folder, caps
     assert row["formula"]["bytes"] == 4 * 2 * (16 * 8 + 8 + 16 * 8)
 
 
+@pytest.mark.slow
 def test_static_options_and_a_reference_of_the_users(folder, capsys):
     options = ["--arg", "f32[16]", "--static", "n=3", "--reference", "users_rules:power"]
     assert cli.main(["bench", "users_rules:power", *options, *QUICK]) == 0
     assert "power f32[16] n=3" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_double_precision_is_measured_in_double_precision(folder, capsys):
     assert cli.main(["bench", "users_rules:power", "--arg", "f64[16]", "--static", "n=2", *QUICK, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["dtype"] == "float64"
@@ -102,6 +104,7 @@ def test_a_rule_that_computes_another_gradient_is_no_comparison(folder, capsys):
     assert "DIFFERS" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_json_alone_before_the_name(folder, capsys):
     assert cli.main(["bench", *QUICK, "--json", "identity"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"]

@@ -84,6 +84,7 @@ def assert_alike(printed: str, quoted: str) -> None:
         assert large < ROUNDING or large <= ALIKE * small, f"{one} is printed, {other} quoted"
 
 
+@pytest.mark.slow
 def test_the_blocks_print_what_the_page_quotes(folder, as_users_see_it):
     namespace: dict[str, object] = {"__name__": "tutorial"}
     for block in blocks("python"):

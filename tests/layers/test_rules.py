@@ -1,7 +1,8 @@
 """The one test body of every rule: each row of the registry, in every dtype and under every transform.
 
 Nothing here restates a derivation: a rule is held against JAX's derivative of the independent reference in float64,
-first and second, and the transformed rule against the reference that went through a plain loop.
+first and second, and the transformed rule against the reference that went through a plain loop. In the narrow dtypes
+one example of each rule is run, the others with `-m slow`.
 """
 
 import jax
@@ -12,8 +13,18 @@ import pytest
 from jbackprop.layers.linear import linear
 from jbackprop.verify.cases import RULES
 
+WIDE, NARROW = ("float64", "float32"), ("bfloat16", "float16")
 EXAMPLES = [
-    pytest.param(case, example, id=f"{case.name}-{example.label}") for case in RULES for example in case.examples
+    pytest.param(
+        dtypes,
+        case,
+        example,
+        id=f"{case.name}-{example.label}-{dtypes[0]}",
+        marks=pytest.mark.slow if dtypes is NARROW and example is not case.examples[0] else (),
+    )
+    for case in RULES
+    for example in case.examples
+    for dtypes in (WIDE, NARROW)
 ]
 FIRST_EXAMPLES = [pytest.param(case, case.examples[0], id=case.name) for case in RULES]
 SPECIAL = [pytest.param(case, special, id=f"{case.name}-{special.label}") for case in RULES for special in case.special]
@@ -144,14 +155,14 @@ def assert_close(ours, reference, bound, what):
             assert error <= bound, f"{what}: {error:.1e} of max|g|, bound {bound:.1e}"
 
 
-@pytest.mark.parametrize(("case", "example"), EXAMPLES)
-def test_derivatives_equal_those_of_the_reference_in_every_dtype_and_under_every_transform(case, example):
+@pytest.mark.parametrize(("dtypes", "case", "example"), EXAMPLES)
+def test_derivatives_equal_those_of_the_reference_in_every_dtype_and_under_every_transform(dtypes, case, example):
     with jax.enable_x64(True):
         reference = jax.jit(lambda args, others: expected_derivatives(example.reference, args, others))
     rule = jax.jit(
         lambda args, others: derivatives(lambda *args: case.function(*args, **example.options), args, others)
     )
-    for dtype in FIRST_ORDER:
+    for dtype in dtypes:
         with jax.enable_x64(dtype == "float64"):
             args, others = (example.arguments(jax.random.key(seed), dtype) for seed in (0, 1))
             first, second = rule(args, others)
