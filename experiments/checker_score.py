@@ -50,6 +50,7 @@ LISTED = (  # the kinds that a diagnosis must name
 )  # fmt: skip
 OF_NUMBERS_ALONE = {"skip": ("vmap", "scan", "checkpoint", "jit")}
 ELSEWHERE = ("batching", "impure")
+JOBS_OF_A_POOL = 400  # a process keeps some of what it has compiled; `max_tasks_per_child` can hang in Python 3.11
 Outcome = dict[str, Any]
 
 
@@ -88,18 +89,22 @@ def _job(job: tuple[str, int, str, int]) -> Outcome:
 def _outcomes(jobs: list[tuple[str, int, str, int]], workers: int) -> Iterator[Outcome]:
     spawn = multiprocessing.get_context("spawn")
     ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent alone
-    pool = ProcessPoolExecutor(workers, spawn, ignore, max_tasks_per_child=200)
-    try:
-        for done in as_completed([pool.submit(_job, job) for job in jobs]):
-            outcome = done.result()
-            yield outcome
-            if outcome["accepted"] == (outcome["corpus"] == "wrong"):
-                what = "missed" if outcome["accepted"] else "false alarm"
-                print(f"{what}: {outcome['name']} ({outcome['dtype']}, seed {outcome['seed']})", flush=True)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for begin in range(0, len(jobs), JOBS_OF_A_POOL):
+        with ProcessPoolExecutor(workers, spawn, ignore) as pool:
+            futures = [pool.submit(_job, job) for job in jobs[begin : begin + JOBS_OF_A_POOL]]
+            try:
+                for done in as_completed(futures):
+                    yield _said(done.result())
+            except KeyboardInterrupt:
+                pool.shutdown(cancel_futures=True)
+                return
+
+
+def _said(outcome: Outcome) -> Outcome:
+    if outcome["accepted"] == (outcome["corpus"] == "wrong"):
+        what = "missed" if outcome["accepted"] else "false alarm"
+        print(f"{what}: {outcome['name']} ({outcome['dtype']}, seed {outcome['seed']})", flush=True)
+    return outcome
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
