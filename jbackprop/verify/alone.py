@@ -10,6 +10,7 @@ from jbackprop.verify.arguments import Call
 from jbackprop.verify.contract import same
 from jbackprop.verify.gradients import BARELY_OPTIMISED
 from jbackprop.verify.measure import Comparison
+from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Pulled, split_outputs
 from jbackprop.verify.report import Check
 
@@ -35,7 +36,10 @@ def alone_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Ch
         arguments = tuple(of_one_argument(i, leaves, d_out) for i in range(len(leaves)))
         return arguments, [of_one_output(k, leaves, d_out) for k in range(len(d_out))]
 
-    arguments, outputs = jax.jit(run, compiler_options=BARELY_OPTIMISED)(values, d_out)
+    try:
+        arguments, outputs = jax.jit(run, compiler_options=BARELY_OPTIMISED)(values, d_out)
+    except Exception as error:  # of the rule, which has run with all outputs and arguments at once
+        return Check(NAME, False, _in_words(error))
     check = same(NAME, call, comparison, Pulled((), (), arguments), Pulled((), (), of_all))
     for k, cotangents in enumerate(outputs):
         if not check.ok:
@@ -44,6 +48,13 @@ def alone_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Ch
         wanted = comparison.run_rule(values, others_zero)
         check = same(NAME, call, comparison, Pulled((), (), cotangents), wanted)
     return check
+
+
+def _in_words(error: Exception) -> str:
+    words = in_words(error, None)
+    if "SymbolicZero" not in str(error):
+        return words
+    return f"a cotangent or tangent that is zero by construction comes as a SymbolicZero: instantiate() it ({words})"
 
 
 def has_symbolic_zeros(f: Callable[..., Any], call: Call) -> bool:

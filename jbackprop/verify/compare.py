@@ -149,6 +149,25 @@ class _Asked(NamedTuple):
         return self.primal if self.reference is None else self.reference
 
 
+def _not_defaults(
+    reference: Function | None,
+    rtol: float | None,
+    cotangents: Mapping[str, Any],
+    nondiff: Sequence[str],
+    kinks: str,
+    skip: frozenset[str],
+) -> dict[str, Any]:
+    given = {
+        "reference": reference,
+        "rtol": rtol,
+        "cotangents": dict(cotangents),
+        "nondiff": tuple(nondiff),
+        "kinks": "" if kinks == "subgradient" else kinks,
+        "skip": tuple(sorted(skip)),
+    }
+    return {name: value for name, value in given.items() if value not in (None, {}, (), "")}
+
+
 class _Found(NamedTuple):
     """The answer, before it is put into words."""
 
@@ -188,7 +207,7 @@ def _one_seed(
         found.notes,
         explain(call, found.comparison, found.rows, found.checks, found.kinks or no_kinks, found.raw, found.notes),
         found.vacuous,
-        call_in_words(f, args, kwargs, {"seed": seed}),
+        call_in_words(f, args, kwargs, _not_defaults(reference, rtol, further, nondiff, kinks, skip) | {"seed": seed}),
         environment(),
     )
 
@@ -250,7 +269,7 @@ def _by_running(
         checks += [check] if check else []
         notes += (remark,) if remark else ()
     if large(call):
-        notes += ("note: large arrays: few cotangents, and no second derivatives, scan or checkpoint",)
+        notes += ("note: large arrays: few cotangents, one vmap, no scan, checkpoint, second order, finite differences",)
     return _Found(rows, tuple(checks), comparison, kinks, {}, notes, blind_spots(call, comparison))
 
 

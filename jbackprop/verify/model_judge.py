@@ -7,9 +7,9 @@ import numpy as np
 
 from jbackprop.verify import bounds
 from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
+from jbackprop.verify.measure import ACCURACY, STABLE
+from jbackprop.verify.verdict import sentence
 
-ACCURACY = 8  # times the rounding error of automatic differentiation still counts as equally accurate
-STABLE = 1 / 8  # noise agrees less in two precisions than to this fraction of itself
 SAME = 1e-3  # of max|g|: a cotangent this near to a multiple of the right one is called that multiple
 
 
@@ -26,8 +26,9 @@ class Arithmetic(NamedTuple):
     """What the bounds of one computation follow from."""
 
     length: int  # of its longest sum
-    eps: float  # of the narrowest float in it, in the caller's dtypes
+    eps: float  # of the narrowest float in the oracle, in the caller's dtypes
     eps64: float  # and in the run in float64
+    manual64: float  # of the narrowest float in the manual computation, in the run in float64
     noise: float  # units of eps that a gradient of exactly 0 may come out as
     nan: bool  # its value is NaN, so that its gradient may be
 
@@ -52,8 +53,12 @@ def arithmetic(
     magnitude = max(map(largest, values), default=0.0) / max(1.0, *(largest(as_double(x)) for x in inputs))
     return Arithmetic(
         bounds.longest_sum(jaxprs[0]),
-        max(map(bounds.coarsest_epsilon, jaxprs)),
-        max(map(bounds.coarsest_epsilon, jaxprs64), default=0.0),
+        bounds.coarsest_epsilon(jaxprs[0]),
+        *(
+            (bounds.coarsest_epsilon(jaxprs64[0]), max(map(bounds.coarsest_epsilon, jaxprs64)))
+            if jaxprs64
+            else (0.0, 0.0)
+        ),
         bounds.ROUNDING * magnitude * size,
         any(bool(np.isnan(x).any()) for x in values),
     )
@@ -79,13 +84,16 @@ def judge(pair: Pair, dtype: Any, computed: Arithmetic) -> Judgement:
     zero = scale == 0 or (scale <= computed.noise * computed.eps64 and ours > STABLE * scale)
     rounding = max(ours, finite_gap(manual, manual64))
     amplification = 0.0 if zero else relative(rounding, scale) / eps
-    allowed64 = bounds.formula_bound(computed.eps64, computed.length, amplification)
-    allowed32 = max(bounds.rounding_bound(eps, computed.length), allowed64)
+    # A rule for float32 may name float32 inside; one that was given float64 may not, nor what is coarser.
+    manual_eps64 = max(computed.eps64, min(computed.manual64, max(eps, computed.eps)))
+    allowed64 = bounds.formula_bound(manual_eps64, computed.length, amplification)
+    shared = bounds.formula_bound(computed.eps64, computed.length, amplification)
+    allowed32 = max(bounds.rounding_bound(eps, computed.length), shared)
     errors = relative(error, scale), relative(formula, scale)
     if formula > max(allowed64 * scale, computed.noise * computed.eps64 if zero else 0.0):
         return Judgement(*errors, _words("formula error", formula, scale))
     if exact > max(allowed32 * scale, floor, computed.noise * eps if zero else 0.0, ACCURACY * ours):
-        automatic_error = f", automatic {figure(relative(ours, scale))}"
+        automatic_error = f", automatic {sentence(relative(ours, scale))}"
         return Judgement(*errors, _words("rounding error", exact, scale) + automatic_error)
     return Judgement(*errors, "")
 
@@ -104,13 +112,8 @@ def multiple(pair: Pair) -> str:
     return f"{float(factor):.4g} x the right answer"
 
 
-def figure(error: float) -> str:
-    """Returns an error as it is read aloud: 2.0, 1.3e-05."""
-    return f"{error:.1f}" if 0.05 <= error < 1000 else f"{error:.1e}"
-
-
 def _words(kind: str, distance: float, scale: float) -> str:
     if np.isinf(distance):
         return "NaN or infinity in one cotangent and not in the other"
     error = relative(distance, scale)
-    return "not zero where the right answer is" if np.isinf(error) else f"{kind} {figure(error)} of max|g|"
+    return "not zero where the right answer is" if np.isinf(error) else f"{kind} {sentence(error)} of max|g|"

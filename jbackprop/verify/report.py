@@ -63,8 +63,8 @@ class Report:
     notes: tuple[str, ...] = ()
     diagnoses: tuple[Diagnosis, ...] = ()
     vacuous: tuple[str, ...] = ()  # what these inputs cannot show, one sentence each
-    call: str = ""  # Python that makes this comparison again
-    environment: Mapping[str, str] = field(default_factory=dict)  # versions, device, precision, seed
+    call: str = ""  # that made this comparison, as Python with types in the place of arrays
+    environment: Mapping[str, str] = field(default_factory=dict)  # versions, device, precision
 
     @property
     def ok(self) -> bool:

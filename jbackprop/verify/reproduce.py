@@ -7,14 +7,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from jbackprop.verify.arguments import argument_names, function_name
+from jbackprop.verify.arguments import function_name
 
 
-def call_in_words(f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Any) -> str:
-    """Returns the call as Python, with types in the place of arrays: `compare_vjp(relu, z=float32[8,16], seed=0)`."""
-    named = [*zip(argument_names(f, len(args)), args, strict=True), *kwargs.items()]
-    listed = [function_name(f), *(f"{name}={_in_words(value)}" for name, value in named)]
-    return f"compare_vjp({', '.join([*listed, *(f'{name}={value!r}' for name, value in options.items())])})"
+def call_in_words(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], options: dict[str, Any]
+) -> str:
+    """Returns the call as Python, with types in the place of arrays: `compare_vjp(relu, float32[8,16], seed=0)`."""
+    given = options | ({"kwargs": dict(kwargs)} if kwargs else {})
+    words = [function_name(f), *map(_in_words, args), *(f"{name}={_in_words(value)}" for name, value in given.items())]
+    return f"compare_vjp({', '.join(words)})"
 
 
 def environment() -> dict[str, str]:
@@ -31,16 +33,19 @@ def environment() -> dict[str, str]:
 
 def _in_words(value: Any) -> str:
     def leaf_in_words(leaf: Any) -> Any:
-        return _Type(leaf) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else leaf
+        if callable(leaf):
+            return _Words(function_name(leaf))
+        typed = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+        return _Words(f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]") if typed else leaf
 
     return repr(jax.tree.map(leaf_in_words, value))
 
 
-class _Type:
-    """Prints as the type of an array."""
+class _Words:
+    """Prints as the type of an array or the name of a function does, without quotes."""
 
-    def __init__(self, array: Any) -> None:
-        self.text = f"{array.dtype}[{','.join(map(str, array.shape))}]"
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def __repr__(self) -> str:
         return self.text

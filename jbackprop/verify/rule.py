@@ -43,7 +43,8 @@ def find_rule(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     bound.apply_defaults()
     static = rule.nondiff_argnums if hasattr(rule, "nondiff_argnums") else rule.static_argnums
     names = [p.name for p in bound.signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    names += [f"args[{i}]" for i in range(len(bound.args) - len(names))]
+    rest = next((p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_POSITIONAL), "")
+    names += [f"{rest}[{i}]" for i in range(len(bound.args) - len(names))]
     symbolic = getattr(rule, "symbolic_zeros", False) or getattr(rule, "symz", False)
     logs = getattr(rule, "with_logs", False) or getattr(rule, "with_accums", False)
     plain = rule.fwd is not None and not symbolic and not logs

@@ -50,6 +50,10 @@ def transformation_checks(
     passed: dict[str, Check] = {}
     results, state = _results(f, traced)
     for way, result in results:
+        if isinstance(result, Exception):
+            if _runs(way, oracle):
+                failed.setdefault(way.clause, Check(CLAUSES[way.clause], False, first_line(result)))
+            continue
         check = _compared(way, result, call, comparison)
         if not check.ok and way.clause == "vmap":  # XLA's CPU backend miscompiles some sums of batches
             by_operation = _compared(way, way.of(f)(*way.arguments), call, comparison)
@@ -60,8 +64,8 @@ def transformation_checks(
     return [*found, Check("the same when called again", False, state)] if state else found
 
 
-def _results(f: Callable[..., Any], ways: Sequence[_Way]) -> tuple[list[tuple[_Way, Pulled]], str]:
-    """Runs the ways in one program; where the backend cannot (it lacks some products in bfloat16), those it can.
+def _results(f: Callable[..., Any], ways: Sequence[_Way]) -> tuple[list[tuple[_Way, Pulled | Exception]], str]:
+    """Runs the ways in one program; where that fails (the backend lacks some products in bfloat16), one by one.
 
     Also returns what JAX says of calls that can be traced one by one, but not together in one program.
     """
@@ -72,8 +76,10 @@ def _results(f: Callable[..., Any], ways: Sequence[_Way]) -> tuple[list[tuple[_W
     try:
         results = jax.jit(run, compiler_options=BARELY_OPTIMISED)([way.arguments for way in ways])
         return list(zip(ways, jax.block_until_ready(results), strict=True)), ""
-    except jax.errors.JaxRuntimeError:
-        return [pair for way in ways for pair in _results(f, [way])[0]] if len(ways) > 1 else [], ""
+    except jax.errors.JaxRuntimeError as error:
+        if len(ways) == 1:
+            return [(ways[0], error)], ""
+        return [pair for way in ways for pair in _results(f, [way])[0]], ""
     except Exception as error:
         return [], f"several calls in one program: {in_words(error, None)}"
 
@@ -144,6 +150,15 @@ def _traceable(way: _Way, oracle: Callable[..., Any]) -> bool:
     try:
         jax.eval_shape(way.of(oracle), *way.arguments)
     except Exception:
+        return False
+    return True
+
+
+def _runs(way: _Way, oracle: Callable[..., Any]) -> bool:
+    """Whether the backend runs the oracle this way: else the rule is not to blame."""
+    try:
+        jax.block_until_ready(jax.jit(way.of(oracle), compiler_options=BARELY_OPTIMISED)(*way.arguments))
+    except jax.errors.JaxRuntimeError:
         return False
     return True
 

@@ -22,12 +22,22 @@ def blind_spots(call: Call, comparison: Comparison) -> tuple[str, ...]:
         for other, y in leaves[:i]
         if x.size > 1 and x.shape == y.shape and np.array_equal(x, y)
     ]
+    found += _batch_of_one(leaves, comparison)
     found += [
         f"d{name} is zero here, whatever the cotangent: a rule that gives zero would not be seen"
         for (name, x), leaf in zip(leaves, comparison.leaves, strict=True)
         if x.size and all(gap.zero for gap in leaf.gaps)
     ]
     return (*found, *_one_label(call))
+
+
+def _batch_of_one(leaves: Sequence[tuple[str, np.ndarray]], comparison: Comparison) -> list[str]:
+    """A leaf whose first axis, of length 1, the output shares, beside another that has no part in that axis."""
+    values = next(iter(comparison.oracle.pulled.values())).values
+    shared = [name for name, x in leaves if x.ndim > 1 and x.shape[0] == 1]
+    if not any(np.ndim(value) > 1 and np.shape(value)[0] == 1 for value in values) or len(shared) in (0, len(leaves)):
+        return []
+    return [f"{shared[0]} is a batch of one: a missing sum over it would not be seen"]
 
 
 def _of_one(name: str, x: np.ndarray) -> list[str]:

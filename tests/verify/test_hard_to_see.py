@@ -88,3 +88,31 @@ def test_an_eigenvalue_of_1e_10_in_float64():
             return -jnp.outer(db, r[1]), db
 
         assert not compare_vjp(rule(lambda a, b: jnp.linalg.solve(a, b), fwd, bwd), a, b).wrong
+
+
+def test_a_cotangent_that_is_zero_by_construction_and_is_not_instantiated():
+    f = jax.custom_vjp(lambda x: (x**2, jnp.sin(x)))
+    f.defvjp(
+        lambda x: ((x.value**2, jnp.sin(x.value)), x.value),
+        lambda x, d: (2 * x * d[0] + jnp.cos(x) * d[1],),
+        symbolic_zeros=True,
+    )
+    (check,) = (check for check in compare_vjp(f, normal(4)).checks if not check.ok)
+    assert check.name == "one output or argument at a time"
+    assert "instantiate() it" in check.detail
+
+
+def test_a_rule_that_runs_alone_and_breaks_under_vmap():
+    def halved(x):
+        if x.ndim > 1:
+            raise ValueError("one example at a time")
+        return x / 2
+
+    def bwd(x, dy):
+        half = jax.pure_callback(halved, jax.ShapeDtypeStruct(x.shape, x.dtype), dy, vmap_method="broadcast_all")
+        return (2 * half,)
+
+    f = jax.custom_vjp(lambda x: 1 * x)
+    f.defvjp(lambda x: (1 * x, x), bwd)
+    report = compare.compare_vjp(f, normal(4))
+    assert "vmap is the loop" in [check.name for check in report.checks if not check.ok]

@@ -129,6 +129,16 @@ def test_the_networks_are_right(name):
     assert report.layers
 
 
+def test_a_cast_to_bfloat16_inside_a_rule_does_not_loosen_the_bounds():
+    coarse = jax.custom_vjp(jnp.tanh)
+    coarse.defvjp(
+        lambda z: (jnp.tanh(z), jnp.tanh(z)),
+        lambda a, da: ((da * (1 - a * a)).astype(jnp.bfloat16).astype(da.dtype),),
+    )
+    report = compare_model(partial(mlp, rules=placed(1, coarse)), narrow(WEIGHTS), narrow(X))
+    assert not report.ok
+
+
 def test_bfloat16_is_judged_by_its_own_precision():
     assert check_model(mlp, narrow(WEIGHTS, jnp.bfloat16), narrow(X, jnp.bfloat16)).ok
 

@@ -30,6 +30,11 @@ SYMMETRIC, ROTATED = SQUARE + SQUARE.T, KERNEL + KERNEL[::-1, ::-1]
 LABELS = jnp.array([0, 2, 1, 2])
 
 SENTENCES = {
+    "a batch of one": (
+        lambda x, w: x @ w,
+        (normal(1, 3), normal(3, 2, seed=1)),
+        "x is a batch of one: a missing sum over it would not be seen",
+    ),
     "empty": (jnp.sin, (normal(0, 3),), "x is empty: nothing is compared"),
     "NaN": (
         jnp.sin,
@@ -92,9 +97,9 @@ def test_blind_arguments_are_no_mistake_and_are_told_in_full():
 
 ORDINARY = {
     "a dense layer": (lambda x, w, b: x @ w + b, (normal(4, 3), normal(3, 3, seed=1), normal(3, seed=2))),
-    "a batch of one": (lambda x, w: x @ w, (normal(1, 3), normal(3, 2, seed=1))),
-    "a convolution": (convolve, (normal(1, 4, 4, 1), normal(3, 3, 1, 2, seed=1))),
-    "a kernel of one": (convolve, (normal(1, 4, 4, 2), normal(1, 1, 2, 1, seed=1))),
+    "a convolution": (convolve, (normal(2, 4, 4, 1), normal(3, 3, 1, 2, seed=1))),
+    "a kernel of one": (convolve, (normal(2, 4, 4, 2), normal(1, 1, 2, 1, seed=1))),
+    "a row": (lambda x, y: x * y, (normal(1, 3), normal(1, 3, seed=1))),
     "scalars": (lambda x, y: jnp.sin(x) * y, (jnp.float32(0.3), jnp.float32(0.3))),
     "labels": (pick, (normal(4, 3), LABELS)),
     "one label": (pick, (normal(1, 3), jnp.array([2]))),
