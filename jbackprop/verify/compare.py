@@ -269,9 +269,7 @@ def _by_running(
         checks += [check] if check else []
         notes += (remark,) if remark else ()
     if large(call):
-        notes += (
-            "note: large arrays: few cotangents, one vmap, no scan, checkpoint, second order, finite differences",
-        )
+        notes += ("note: large arrays: few cotangents, one vmap, no scan, checkpoint, second order, differences",)
     return _Found(rows, tuple(checks), comparison, kinks, {}, notes, blind_spots(call, comparison))
 
 
