@@ -1,5 +1,6 @@
 """`jbackprop train CONFIG [--field value ...]`."""
 
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
         wanted = "--resume needs the folder of a run" if resumed == "" else "the configuration file comes first"
         print(f"jbackprop train: {wanted}, got {' '.join(arguments)!r}\n\n{USAGE}", file=sys.stderr)
         return MISUSE
-    return with_extra("train", lambda: _train(rest, None if resumed is None else Path(resumed)))
+    command = shlex.join(["jbackprop", "train", *arguments])
+    return with_extra("train", lambda: _train(rest, None if resumed is None else Path(resumed), command))
 
 
 def _resumed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -54,7 +56,7 @@ def _resumed(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     return None, rest
 
 
-def _train(arguments: Sequence[str], resumed: Path | None) -> int:
+def _train(arguments: Sequence[str], resumed: Path | None, command: str) -> int:
     import msgspec
 
     from jbackprop.training import resume
@@ -84,7 +86,7 @@ def _train(arguments: Sequence[str], resumed: Path | None) -> int:
     # From here on a KeyboardInterrupt could be lost in one of JAX's garbage collection callbacks, which swallow it.
     with interruptible() as stop:
         try:
-            return _run(config, origin, stop, resumed)
+            return _run(config, origin, stop, resumed, command)
         except Terminated:
             print("jbackprop train: stopped by SIGTERM", file=sys.stderr)
             return TERMINATED
@@ -100,7 +102,7 @@ def _check_resumed(folder: Path, before: Any, config: Any, origin: Callable[[str
         raise ConfigError(f"{origin(error.key)}: {error}", error.key) from error
 
 
-def _run(config: Any, origin: Callable[[str], str], stop: Stop, resumed: Path | None) -> int:
+def _run(config: Any, origin: Callable[[str], str], stop: Stop, resumed: Path | None, command: str) -> int:
     from rich.console import Console
 
     from jbackprop.training import distributed
@@ -115,7 +117,7 @@ def _run(config: Any, origin: Callable[[str], str], stop: Stop, resumed: Path | 
             warnings.showwarning = lambda message, *_: print(f"jbackprop train: {message}", file=sys.stderr)
             config = distributed.join(config)
             console, stop = Console(quiet=not distributed.writes()), distributed.agreed(stop)
-            result = train(config, console, stop, resumed)
+            result = train(config, console, stop, resumed, command)
     except distributed.LostError as error:
         print(f"jbackprop train: {error}", file=sys.stderr)
         distributed.leave(FAILED)

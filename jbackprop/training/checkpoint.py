@@ -2,6 +2,7 @@
 
 `checkpoints/12/` stands for 12 complete epochs, `checkpoints/12+7/` for 7 steps more. Each holds the arrays, by orbax,
 `progress.json`, and the SHA-256 of every file in `checksums.json`. `best.json` beside them names the best one.
+`.damaged-12/` was not as written when the run went on.
 """
 
 import json
@@ -92,7 +93,7 @@ def newest(run_folder: Path, like: Position) -> tuple[str, Checkpoint] | None:
     """Returns the last checkpoint of a run that is whole, with its name; None where there is none.
 
     `like` is any position of such a run, for shapes and devices. Warns of each damaged one and says which takes its
-    place. Raises `RunError` where the checkpoint is of another network or optimiser.
+    place. Raises `RunError` where the checkpoint is of another network or optimiser, or whole and yet not to be loaded.
     """
     folder, damaged = run_folder / FOLDER, []
     for name in files.names(folder):
@@ -115,7 +116,7 @@ def _warn(damaged: list[str], instead: str) -> None:
 def read(path: Path, like: Position) -> Checkpoint:
     """Returns a checkpoint. Raises `Damaged` where a file is missing or is not what was written.
 
-    Raises `RunError` where its arrays have other names, shapes or dtypes than `like`.
+    Raises `RunError` where its arrays have other names, shapes or dtypes than `like`, or cannot be loaded.
     """
     from orbax.checkpoint import v1 as ocp
 
@@ -131,7 +132,9 @@ def read(path: Path, like: Position) -> Checkpoint:
             str(path.resolve() / ARRAYS), {key: leaf for key, leaf in wanted.items() if 0 not in leaf.shape}
         )
     except Exception as error:  # orbax and tensorstore raise many kinds
-        raise Damaged(f"{path} cannot be read ({type(error).__name__})") from error
+        # the files are as they were written: it is for want of memory, of permission, of another orbax, ...
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise RunError(f"{path} is whole but cannot be loaded ({reason}); nothing has been changed") from error
     return _put_together(
         {key: np.zeros(leaf.shape, leaf.dtype) for key, leaf in wanted.items()} | arrays, written, like
     )
@@ -141,7 +144,7 @@ def _read_progress(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Damaged(f"{path.parent} is damaged ({path.name}: {type(error).__name__})") from error
+        raise RunError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _compare(path: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jbackprop.training import run
+from jbackprop.training.run import RunError
 
-FOLDER, CHECKSUMS, BEST = "checkpoints", "checksums.json", "best.json"
+FOLDER, CHECKSUMS, BEST, DAMAGED = "checkpoints", "checksums.json", "best.json", ".damaged-"
+MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class Damaged(Exception):
@@ -44,17 +46,26 @@ def seal(partial: Path, target: Path) -> None:
 
 
 def verify(path: Path) -> None:
-    """Raises `Damaged` unless every file of a checkpoint is there and as it was written."""
+    """Raises `Damaged` unless every file of a checkpoint is there and as it was written.
+
+    Raises `RunError` where that cannot be found out, for want of permission for example.
+    """
     try:
         sums = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))
-        missing = next((file for file in sums if not (path / file).is_file()), None)
-        wrong = next((file for file, wanted in sums.items() if not missing and _sha256(path / file) != wanted), None)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        problems = [f"{file} is {wrong}" for file, wanted in sums.items() if (wrong := _wrong(path / file, wanted))]
+    except (*MISSING, ValueError, TypeError, AttributeError) as error:
         raise Damaged(f"{path} is damaged ({CHECKSUMS}: {type(error).__name__})") from error
-    if missing or not sums:
-        raise Damaged(f"{path} is damaged ({missing or 'everything'} is missing)")
-    if wrong:
-        raise Damaged(f"{path} is damaged ({wrong} is not what was written)")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error}); nothing has been changed") from error
+    if problems or not sums:
+        raise Damaged(f"{path} is damaged ({problems[0] if problems else 'everything is missing'})")
+
+
+def _wrong(path: Path, wanted: str) -> str:
+    try:
+        return "" if _sha256(path) == wanted else "not what was written"
+    except MISSING:
+        return "missing"
 
 
 def mark_best(folder: Path, name: str, accuracy: float) -> None:
@@ -76,18 +87,21 @@ def best(folder: Path) -> dict[str, Any] | None:
 
 
 def remove_old(folder: Path, keep: int) -> None:
-    """Removes all but the last `keep` checkpoints and the best one, and what killed processes have left."""
+    """Removes all but the last `keep` checkpoints, the best, and the damaged; also what killed processes have left."""
     kept = {*names(folder)[:keep], (best(folder) or {}).get("checkpoint")}
     for path in folder.iterdir():
-        if path.is_dir() and path.name not in kept:
+        if path.is_dir() and path.name not in kept and not path.name.startswith(DAMAGED):
             remove(path)
 
 
-def remove_after(folder: Path, last: str | None) -> None:
-    """Removes the checkpoints after `last`, all of them for None: what the run does now comes in their place."""
+def set_aside_after(folder: Path, last: str | None) -> None:
+    """Renames the checkpoints after `last`, all of them for None, to `.damaged-N`: others come in their place."""
     for name in names(folder):
         if last is None or place(name) > place(last):
-            remove(folder / name)
+            taken = {path.name for path in folder.iterdir()}
+            numbers = ("", *(f"-{count}" for count in range(2, len(taken) + 2)))
+            free = next(f"{DAMAGED}{name}{number}" for number in numbers if f"{DAMAGED}{name}{number}" not in taken)
+            os.rename(folder / name, folder / free)
 
 
 def remove(path: Path) -> None:

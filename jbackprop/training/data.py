@@ -15,6 +15,8 @@ from jbackprop.training.config import ConfigError, Data
 
 INFO = "dataset_info.json"  # written last of all
 ON_DEVICE = Data().on_device_bytes
+CLASSES = 10  # of every data set
+WHITE = {"digits": 16.0, "mnist": 255.0, "fashion_mnist": 255.0, "kmnist": 255.0}  # the pixel that becomes 1.0
 
 
 class DataError(Exception):
@@ -95,14 +97,13 @@ def load_idx(name: str, data_dir: str | None, on_device: int = ON_DEVICE) -> Dat
 
     Training images of more than `on_device` bytes stay in their files (`streaming.columns`). Raises `DataError`.
     """
-    from jbackprop.training.mnist import CLASSES  # 0.4 s: tensorflow-datasets
     from jbackprop.training.records import arrays
-    from jbackprop.training.sources import prepared
+    from jbackprop.training.sources import prepared  # 0.4 s: tensorflow-datasets
 
     builder = prepared(name, data_dir)
     test = Split(*map(jnp.asarray, arrays(builder, "test")))
     train = in_files(builder, on_device) or Split(*map(jnp.asarray, arrays(builder, "train")))
-    return Dataset(train, test, classes=CLASSES, white=255.0)
+    return Dataset(train, test, classes=CLASSES, white=WHITE[name])
 
 
 def in_files(builder: Any, on_device: int) -> Split | None:
@@ -122,7 +123,7 @@ def load_digits(folder: Path, on_device: int = ON_DEVICE) -> Dataset:
     """
     import tensorflow_datasets as tfds  # 0.4 s; not for those who import this module for its types
 
-    from jbackprop.training.digits import CLASSES, Digits
+    from jbackprop.training.digits import Digits
 
     try:
         builder = _builder(Digits, folder, tfds.core.FileFormat.ARRAY_RECORD)
@@ -130,7 +131,7 @@ def load_digits(folder: Path, on_device: int = ON_DEVICE) -> Dataset:
     except OSError as error:
         raise DataError(f"digits: cannot prepare the data in {folder}: {error}. Another folder: --data.dir") from error
     train, test = in_files(builder, on_device) or read(builder, "train"), read(builder, "test")
-    return Dataset(train, test, classes=CLASSES, white=16.0)
+    return Dataset(train, test, classes=CLASSES, white=WHITE["digits"])
 
 
 def _builder(kind: Any, folder: Path, file_format: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-CLASSES = 10
+from jbackprop.training.data import CLASSES
+
 TEST_SHARE = 0.25
 SPLIT_SEED = 0
 

@@ -22,6 +22,7 @@ from jbackprop.training.step import Step
 
 PROMPT = 0.5  # seconds
 FIRST_CALL = 16  # steps, as long as nothing is known of their time
+TOGETHER = 64  # steps between two looks at the loss where several processes have to stop at the same one
 
 Order = Callable[[jax.Array, np.int32], jax.Array]
 """`(key, epoch) -> batches`, the rows of each."""
@@ -123,11 +124,17 @@ def _one_by_one(
             break
         state, logged = step(state, *batch)
         steps.append(logged)
-        if time.perf_counter() - looked > PROMPT:  # not at each step, which would wait for the device
+        if _to_look(len(steps) - seen, looked):  # not at each step, which would wait for the device
             if any(map(_diverged, jax.device_get(steps[seen:]))):
                 break
             seen, looked = len(steps), time.perf_counter()
     return state, *_joined(jax.device_get(steps), np.stack)
+
+
+def _to_look(taken: int, looked: float) -> bool:
+    if jax.process_count() > 1:  # time is not the same for all
+        return taken >= TOGETHER
+    return time.perf_counter() - looked > PROMPT
 
 
 def _diverged(logged: Any) -> bool:

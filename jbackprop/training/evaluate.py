@@ -36,11 +36,18 @@ class Evaluation(NamedTuple):
         return np.divide(self.confusion.diagonal(), there, out=np.full(len(there), np.nan), where=there > 0)
 
 
-def probabilities(model: Model, params: Any, images: jax.Array) -> np.ndarray:
+def probabilities(model: Model, params: Any, images: jax.Array, batch: int = BATCH) -> np.ndarray:
     """Returns the network's probability of each class `(n, classes)` for uint8 images `(n, h, w, c)`."""
-    return np.asarray(
-        jax.jit(lambda params, images: model.outputs(model.logits(params, model.prepare(images))))(params, images)
-    )
+    size = min(batch, len(images))
+
+    @jax.jit
+    def outputs(params: Any, images: jax.Array, start: jax.Array) -> jax.Array:
+        rows = start + jnp.arange(size, dtype=jnp.int32)
+        some = jnp.take(images, rows, axis=0, mode="clip")
+        return model.outputs(model.logits(params, model.prepare(some)))
+
+    parts = [np.asarray(outputs(params, images, np.int32(start))) for start in range(0, len(images), size)]
+    return np.concatenate(parts)[: len(images)]
 
 
 def make_evaluate(model: Model, batch: int = BATCH) -> Callable[..., Evaluation]:

@@ -22,6 +22,17 @@ from jbackprop.training.trainer import Trainer
 from jbackprop.verify.gradients import GradientComparison, compare_gradients
 
 AGREEMENT = "gradient_agreement.png"
+# the summary first: without it no run counts as finished
+AT_THE_END = (
+    summary_json.FILE,
+    "params.npz",
+    "certificate.json",
+    "curves.png",
+    "gradient_check.png",
+    AGREEMENT,
+    "predictions.png",
+    "first_layer.png",
+)
 
 
 class Result(NamedTuple):
@@ -43,7 +54,21 @@ class Result(NamedTuple):
     resumable: bool
 
 
-def finish(config: Config, dataset: Dataset, trainer: Trainer, record: Record, ended: str | None, stop: Stop) -> Result:
+def unfinish(folder: Path) -> None:
+    """Removes what `finish` has written: it is not of the run that goes on now."""
+    for name in AT_THE_END:
+        (folder / name).unlink(missing_ok=True)
+
+
+def finish(
+    config: Config,
+    dataset: Dataset,
+    trainer: Trainer,
+    record: Record,
+    ended: str | None,
+    stop: Stop,
+    command: str | None = None,
+) -> Result:
     """Writes the files that a complete training leaves, and those of one that ended early as far as they go.
 
     After SIGTERM that is only what takes no time.
@@ -63,7 +88,7 @@ def finish(config: Config, dataset: Dataset, trainer: Trainer, record: Record, e
     if stop() and not ended:
         ended = _stopped_late(folder, config, gradients, stop)
     rows = record.metrics, record.of_seeds
-    summary_json.save(folder, config, trainer, *rows, evaluation, gradients, ended)
+    summary_json.save(folder, config, trainer, *rows, evaluation, gradients, ended, command)
     return Result(folder, *rows, params, dataset.test.labels.size, certificate, gradients, ended, stop(), record.saved)
 
 

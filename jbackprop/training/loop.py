@@ -1,5 +1,6 @@
 """The training loop: epoch after epoch, one row of metrics each, from wherever a run stands."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -11,13 +12,17 @@ from jbackprop.training.check import Checks, checked_rows
 from jbackprop.training.data import Dataset
 from jbackprop.training.interrupt import Stop, never
 from jbackprop.training.seeds import of_seed
+from jbackprop.training.state import are_finite
 from jbackprop.training.trainer import Trainer
+
+ADVICE = "try a smaller optimizer.learning_rate"
 
 
 class TrainingError(Exception):
     """Training cannot go on. The message says where it stopped and why.
 
-    `epoch` is the one at hand, and `step_in_epoch` the step, counted from 0, whose loss is not finite.
+    `epoch` is the one at hand, and `step_in_epoch` the step, counted from 0, whose loss is not finite or whose update
+    breaks the parameters; an `epoch` of 0 is no step's fault.
     """
 
     def __init__(self, message: str, epoch: int = 0, step_in_epoch: int = 0) -> None:
@@ -91,7 +96,7 @@ def fit(
 ) -> Iterator[Progress]:
     """Yields the progress after each epoch, until `stop()` is true; `begin` is where an earlier run stood.
 
-    Raises `TrainingError` where the loss is no longer finite.
+    Raises `TrainingError` where the loss, a parameter or the test loss is no longer finite.
     """
     position = begin or beginning(trainer, seed)
     yield Progress(position, None)
@@ -101,6 +106,7 @@ def fit(
         finite = bool(np.isfinite(losses).all())
         if finite and len(losses) < trainer.steps:
             yield Progress(position, None, _checks(trainer, state, rows))
+            _check_params(state, done + 1, losses)
             return
         checks, of_seeds = _checks(trainer, state, rows), ()
         if trainer.seeds > 1:
@@ -113,6 +119,9 @@ def fit(
         yield Progress(position, metrics, checks, of_seeds)
         if not finite:
             raise _not_finite(state, done + 1, losses)
+        _check_params(state, done + 1, losses)
+        if not math.isfinite(metrics.test_loss):
+            raise TrainingError(f"the test loss is {metrics.test_loss} after epoch {metrics.epoch}: {ADVICE}")
         if stop():
             return
 
@@ -134,7 +143,14 @@ def _not_finite(state: Any, epoch: int, losses: np.ndarray) -> TrainingError:
     step = int(np.max(np.asarray(state.step))) - len(losses) + first + 1
     found = np.ravel(losses[first])
     message = f"the loss is {found[~np.isfinite(found)][0]} at step {step} (epoch {epoch})"
-    return TrainingError(f"{message}: try a smaller optimizer.learning_rate", epoch, first)
+    return TrainingError(f"{message}: {ADVICE}", epoch, first)
+
+
+def _check_params(state: Any, epoch: int, losses: np.ndarray) -> None:
+    if not are_finite(state.params):
+        step = int(np.max(np.asarray(state.step)))
+        message = f"the parameters are not finite after step {step} (epoch {epoch})"
+        raise TrainingError(f"{message}: {ADVICE}", epoch, len(losses) - 1)
 
 
 def _checks(trainer: Trainer, state: Any, rows: np.ndarray) -> Checks | None:

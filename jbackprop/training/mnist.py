@@ -8,7 +8,6 @@ import tensorflow_datasets as tfds
 
 from jbackprop.training.idx_files import SIDE, Examples
 
-CLASSES = 10
 SHAPE = (SIDE, SIDE, 1)
 
 

@@ -7,15 +7,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jbackprop.training import model as models
+from jbackprop.training import objective
 from jbackprop.training.config import Data
-from jbackprop.training.data import Dataset, Split
+from jbackprop.training.data import WHITE, Dataset, Split
 from jbackprop.training.evaluate import probabilities
 from jbackprop.training.predict_image import LOOK_OF_OTHERS, LOOKS, Prepared, prepare_image
 from jbackprop.training.run import RunError
 from jbackprop.training.saved_run import SavedRun, class_names, load_params, not_finite
-
-WHITES = {"digits": 16.0}  # the pixel that becomes 1.0; 255 elsewhere
 
 
 class Prediction(NamedTuple):
@@ -32,7 +30,7 @@ def predict(run: SavedRun, path: Path, load: Callable[[Data], Dataset]) -> Predi
     Raises `ImageError`, `RunError`, `ConfigError`, and `DataError` where the mean of all pixels is wanted.
     """
     dataset = data_set(run.config.data, load)
-    model = models.build(run.config.network, dataset)
+    model = objective.of_run(run.config, dataset)
     params = load_params(run.folder, model)
     if bad := not_finite(params):
         raise RunError(f"{run.folder / 'params.npz'}: {', '.join(bad)} hold values that are not finite")
@@ -49,4 +47,4 @@ def data_set(config: Data, load: Callable[[Data], Dataset]) -> Dataset:
         return load(config)
     side = LOOKS.get(config.name, LOOK_OF_OTHERS).side
     split = Split(jnp.zeros((1, side, side, 1), jnp.uint8), jnp.zeros(1, jnp.int32))
-    return Dataset(split, split, len(class_names(config.name)), WHITES.get(config.name, 255.0))
+    return Dataset(split, split, len(class_names(config.name)), WHITE[config.name])

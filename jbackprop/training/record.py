@@ -10,6 +10,7 @@ from jbackprop.training.check import Checks, joined
 from jbackprop.training.checkpoint import Checkpoint, Writer, newest
 from jbackprop.training.config import Config
 from jbackprop.training.loop import Metrics, Position, Progress, beginning
+from jbackprop.training.state import are_finite
 from jbackprop.training.trainer import Trainer
 
 EVENTS = ("loss", "train_accuracy", "test_loss", "test_accuracy", "samples_per_second")
@@ -83,8 +84,10 @@ class Record:
             self._events.close()
 
     def save(self) -> None:
-        """Writes a checkpoint, unless there is one of this position or the run has none."""
+        """Writes a checkpoint, unless there is one of this position, the run has none or the parameters are broken."""
         if self.position is None or not self._writer.every or not self._unsaved:
+            return
+        if not are_finite(self.state.params):
             return
         found = tuple(self.metrics), tuple(self.of_seeds)
         self._writer.write(Checkpoint(self.position, *found, self.checks, self.made))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jbackprop.training import model as models
+from jbackprop.training import objective
 from jbackprop.training.config import ConfigError, Data
 from jbackprop.training.data import DataError, Dataset
 from jbackprop.training.evaluate import probabilities
@@ -55,7 +55,7 @@ def findings(run: SavedRun, load: Callable[[Data], Dataset]) -> Findings:
         )
     try:
         dataset = load(run.config.data)
-        model = models.build(run.config.network, dataset)
+        model = objective.of_run(run.config, dataset)
     except (DataError, ConfigError) as error:
         problem = f"The data cannot be loaded, so that no test image can be shown: {error}"
         return Findings(kept, (), None, None, (problem,))

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def check(folder: Path, before: Config, config: Config) -> None:
     done = (files.place(next(iter(files.names(folder / files.FOLDER)), "0")) or (0, 0))[0]
     if config.epochs < done:
         raise ConfigError(f"epochs: {folder} has done {done} epochs already, more than {config.epochs}", "epochs")
-    if config.epochs == done and summary_json.complete(folder):
+    if config.epochs == done and summary_json.complete(folder, done):
         raise Finished(
             f"{folder} has finished its {done} epochs; to go on: jbackprop train --resume {folder} --epochs N"
         )
@@ -65,15 +66,19 @@ def check(folder: Path, before: Config, config: Config) -> None:
 def position(folder: Path, trainer: Trainer, config: Config, dataset: Dataset, made: dict[str, Any]) -> Checkpoint:
     """Returns where the run stands: its last checkpoint that is whole, else its beginning.
 
-    Warns of damaged checkpoints and of other versions. Raises `RunError` where the data are not those of the run.
+    Warns of damaged checkpoints, which are set aside, and of other versions. Raises `RunError` where the data are not
+    those of the run or a checkpoint cannot be loaded; then all checkpoints stay.
     """
     start = beginning(trainer, config.seed)
     found = checkpoint.newest(folder, start)
-    if distributed.writes():
-        files.remove_after(folder / files.FOLDER, found[0] if found else None)
-    if found is None:
-        return Checkpoint(start, made=made)
-    before = found[1].made
+    if found:
+        _check_made(folder, config, found[1].made, made)
+    if distributed.writes():  # after all that may be refused
+        files.set_aside_after(folder / files.FOLDER, found[0] if found else None)
+    return found[1] if found else Checkpoint(start, made=made)
+
+
+def _check_made(folder: Path, config: Config, before: Mapping[str, Any], made: dict[str, Any]) -> None:
     for key, words in (
         ("data", f"the images or labels of {config.data.name}"),
         ("loop", "loop"),
@@ -82,8 +87,7 @@ def position(folder: Path, trainer: Trainer, config: Config, dataset: Dataset, m
         if before[key] != made[key]:
             raise RunError(f"{folder}: {words}: not as the run was trained ({before[key]}, here {made[key]})")
     if other := _others(before["computed_with"], made["computed_with"]):
-        warnings.warn(f"{folder} was trained with {other}: it goes on, but not bit for bit", stacklevel=2)
-    return found[1]
+        warnings.warn(f"{folder} was trained with {other}: it goes on, but not bit for bit", stacklevel=3)
 
 
 def made(config: Config, trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def _digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _others(before: dict[str, Any], here: dict[str, Any]) -> str:
+def _others(before: Mapping[str, Any], here: dict[str, Any]) -> str:
     return ", ".join(f"{key} {before.get(key)} (here {here[key]})" for key in here if before.get(key) != here[key])
 
 

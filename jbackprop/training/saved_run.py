@@ -15,11 +15,9 @@ import numpy as np
 from jbackprop.training import config as configs
 from jbackprop.training import data
 from jbackprop.training.config import Config, Data
-from jbackprop.training.data import Dataset
+from jbackprop.training.data import CLASSES, Dataset
 from jbackprop.training.model import Model
 from jbackprop.training.run import RunError
-
-CLASSES = 10  # of every data set there is
 
 
 class SavedRun(NamedTuple):

@@ -14,10 +14,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from jbackprop.training.data import INFO, DataError, default_folder
+from jbackprop.training.data import CLASSES, INFO, DataError, default_folder
 from jbackprop.training.download import download
 from jbackprop.training.idx_files import Examples, File, find, fingerprint, load, splits, unpack
-from jbackprop.training.mnist import BUILDERS, CLASSES
+from jbackprop.training.mnist import BUILDERS
 from jbackprop.training.published import differing
 
 FORMAT = "array_record"

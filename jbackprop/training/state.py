@@ -17,6 +17,20 @@ class State(NamedTuple):
     step: jax.Array
 
 
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def are_finite(params: Any) -> bool:
+    """Returns whether there is no NaN and no infinity among the parameters. All processes have to ask.
+
+    >>> are_finite({"w": jnp.ones(2)}), are_finite({"w": jnp.ones(2), "b": jnp.array([0.0, jnp.nan])})
+    (True, False)
+    """
+    return bool(_all_finite(params))
+
+
 def init(model: Model, tx: optax.GradientTransformation, key: jax.Array) -> State:
     """Returns the state before the first step."""
     params = model.init(key)

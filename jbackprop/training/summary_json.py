@@ -29,12 +29,17 @@ def save(
     evaluation: Evaluation | None,
     gradients: GradientComparison | None,
     ended: str | None,
+    command: str | None,
 ) -> None:
-    """Writes the object whole or not at all. What there is no number for, NaN and infinity among it, is null."""
+    """Writes the object whole or not at all. What there is no number for, NaN and infinity among it, is null.
+
+    With several seeds the accuracies and the test loss are their means; `of_seed` is the one that the confusion matrix
+    and the accuracy of each class are of.
+    """
     best = max(metrics, key=lambda row: row.test_accuracy, default=None)
     last = metrics[-1] if metrics else None
     found = {
-        "command": f"jbackprop train {folder / 'config.toml'}",
+        "command": command,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "versions": versions(),
         "device": device(),
@@ -43,6 +48,7 @@ def save(
         "test_accuracy": last and last.test_accuracy,
         "test_loss": last and last.test_loss,
         "test_examples": evaluation and evaluation.examples,
+        "of_seed": config.seed if trainer.seeds > 1 else None,
         "confusion": None if evaluation is None else evaluation.confusion.tolist(),
         "per_class_accuracy": None if evaluation is None else evaluation.per_class_accuracy.tolist(),
         "epochs": len(metrics),
@@ -71,10 +77,11 @@ def of_several(rows: Sequence[Metrics], seeds: int) -> dict[str, Any] | None:
     }
 
 
-def complete(folder: Path) -> bool:
-    """Whether the run in this folder came to its end."""
+def complete(folder: Path, epochs: int) -> bool:
+    """Whether the run in this folder came to its end after so many epochs."""
     try:
-        return json.loads((folder / FILE).read_text(encoding="utf-8"))["ended"] is None
+        kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return kept["ended"] is None and kept["epochs"] == epochs
     except (OSError, ValueError, TypeError, KeyError):
         return False
 

@@ -17,12 +17,19 @@ from jbackprop.training.record import Record
 from jbackprop.training.trainer import Trainer
 
 
-def train(config: Config, console: Console, stop: Stop = never, resumed: Path | None = None) -> Result:
+def train(
+    config: Config,
+    console: Console,
+    stop: Stop = never,
+    resumed: Path | None = None,
+    command: str | None = None,
+) -> Result:
     """Trains as configured, shows the progress on the console, and returns what was made.
 
     `resumed` is the folder of an earlier run of the same configuration, which goes on bit for bit from its last
     checkpoint. Where `stop()` becomes true, training ends after some steps with a checkpoint, and the folder lacks what
     comes after training. Before the first step KeyboardInterrupt or `Terminated` is raised, and there is no folder yet.
+    `command` is what was given on the command line, for the summary.
     Raises `ConfigError`, `DataError` and `RunError` before the training starts.
     """
     dataset = data.load(config.data)
@@ -34,13 +41,14 @@ def train(config: Config, console: Console, stop: Stop = never, resumed: Path | 
     name = config.name or config.network.name
     shared = resumed or distributed.shared_folder(lambda: run.new_folder(Path(config.runs), name))
     with distributed.watched(shared), distributed.own_folder(shared) as folder:
+        finish.unfinish(folder)
         run.save_config(folder, config)
         _announce(console, config, dataset, trainer)
         record = Record(folder, config, made, earlier, shared)
         if earlier:
             _say(console, f"going on {_done(record, config)}")
         ended = _fit(config, dataset, trainer, record, console, stop)
-        return finish.finish(config, dataset, trainer, record, ended, stop)
+        return finish.finish(config, dataset, trainer, record, ended, stop, command)
 
 
 def _go_on(stop: Stop) -> None:
@@ -100,6 +108,8 @@ def _fit(
 
 def _explained(config: Config, dataset: Dataset, trainer: Trainer, record: Record, error: TrainingError) -> str:
     """Returns the error with the rule where it began. The run keeps its last good checkpoint."""
+    if not error.epoch:
+        return str(error)
     good = record.last_good(trainer, config.seed)
     return f"{error}\n{nan_source.explain(trainer, dataset, good, error)}"
 

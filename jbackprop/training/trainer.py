@@ -123,11 +123,13 @@ def _check_size(params: Any, seeds: int) -> None:
 def choose_loop(config: Config, gradient: Gradient) -> str:
     """Returns `scan` or `steps`: the configured one, or for `auto` the faster.
 
-    XLA's CPU backend runs the convolutions that automatic differentiation emits 12 to 100 times slower inside a loop.
+    XLA's CPU backend runs the convolutions that automatic differentiation emits, also for the checks of another
+    gradient, 12 to 100 times slower inside a loop.
     """
     if config.loop != "auto":
         return config.loop
-    slow_inside = config.network.name == "cnn" and gradient == "automatic" and jax.default_backend() == "cpu"
+    differentiated = gradient == "automatic" or config.check_every
+    slow_inside = config.network.name == "cnn" and differentiated and jax.default_backend() == "cpu"
     return "steps" if slow_inside else "scan"
 
 

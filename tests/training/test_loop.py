@@ -1,6 +1,7 @@
 """The loop and the evaluation that its metrics come from."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
@@ -8,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 from jbackprop.training import trainer
 from jbackprop.training.config import Config, Network, Optimizer
 from jbackprop.training.data import Split
-from jbackprop.training.evaluate import make_evaluate
+from jbackprop.training.evaluate import make_evaluate, probabilities
 from jbackprop.training.loop import TrainingError, fit
 from jbackprop.training.trainer import Trainer
 
@@ -36,6 +37,36 @@ def test_evaluation_counts_every_example_once(trained, small, batch):
     right = [np.mean(logits[labels == digit].argmax(-1) == digit) for digit in range(10)]
     np.testing.assert_allclose(evaluation.per_class_accuracy, right)
     np.testing.assert_allclose(evaluation.loss, losses.mean(), rtol=1e-6)
+
+
+def test_probabilities_are_found_a_batch_at_a_time(trained, small):
+    params, seen = trained.init(0)[0].params, []
+
+    def prepare(images):
+        seen.append(len(images))
+        return trained.model.prepare(images)
+
+    found = probabilities(trained.model._replace(prepare=prepare), params, small.test.images, batch=40)
+    wanted = jax.nn.softmax(trained.model.logits(params, trained.model.prepare(small.test.images)))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert set(seen) == {40}
+
+
+@pytest.mark.parametrize("last", [4, 10])  # stopped in the middle of the epoch of 10 steps, or not
+def test_parameters_that_the_last_update_breaks_end_it(trained, small, last):
+    def broken(*arguments, **options):
+        state, losses, rows = trained.epoch(*arguments, **options, last=last)
+        return state._replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, state.params)), losses, rows
+
+    with pytest.raises(TrainingError, match=rf"parameters are not finite after step {last} \(epoch 1\)") as raised:
+        list(fit(trained._replace(epoch=broken), small, 0, 5))
+    assert (raised.value.epoch, raised.value.step_in_epoch) == (1, last - 1)
+
+
+def test_a_test_loss_that_is_not_finite_ends_it(trained, small):
+    endless = trained._replace(evaluate=lambda *arguments: trained.evaluate(*arguments)._replace(loss=np.inf))
+    with pytest.raises(TrainingError, match="the test loss is inf after epoch 1"):
+        list(fit(endless, small, 0, 5))
 
 
 def test_a_class_without_examples_has_no_accuracy(trained, small):

@@ -5,13 +5,14 @@ import re
 from typing import Any
 
 import jax
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from jbackprop import cli
 from jbackprop.training import model as models
-from jbackprop.training import predict_image, run
+from jbackprop.training import objective, predict_image, run
 from jbackprop.training.config import Config, Data, Network
 from jbackprop.training.data import DataError
 from jbackprop.training.evaluate import probabilities
@@ -176,6 +177,21 @@ def test_an_image_of_the_data_set_is_seen_as_it_is(saved, folder, small):
     wanted = probabilities(model, params, small.test.images)[chosen]
     np.testing.assert_allclose(found.probabilities, wanted, rtol=1e-5)
     assert found.prepared.steps[-1] == "8 x 8 already: neither resized nor centred"
+
+
+def test_the_answer_is_in_the_precision_of_the_run(saved, folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = read_run(folder).config
+    run.save_config(tmp_path, msgspec.structs.replace(config, dtype="bfloat16"))
+    image = saved(bar())
+    exact, found = (predict(read_run(one), image, no_data) for one in (folder, tmp_path))
+    model = objective.in_bfloat16(models.build(config.network, data_set(config.data, no_data)))
+    pixels = np.rint(found.prepared.ink * 16).astype(np.uint8)[None, :, :, None]
+    params: Any = dict(np.load(folder / "params.npz"))
+    wanted = probabilities(model, params, jax.numpy.asarray(pixels))[0]
+    np.testing.assert_array_equal(found.probabilities, wanted)
+    assert (found.probabilities != exact.probabilities).any()
 
 
 def test_the_data_are_loaded_only_for_their_mean(small):

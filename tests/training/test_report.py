@@ -4,6 +4,7 @@ import json
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 
 from jbackprop import cli
 from jbackprop.training import model as models
-from jbackprop.training import run
+from jbackprop.training import objective, run
 from jbackprop.training.config import Config, Data, Network
 from jbackprop.training.data import DataError
+from jbackprop.training.evaluate import make_evaluate
 from jbackprop.training.report import labels, report
 from jbackprop.training.report_curves import curve, panels
 from jbackprop.training.report_findings import confusion, findings, worst_mistakes
@@ -101,6 +103,17 @@ def test_a_page_needs_nothing_else(made, load):
     assert "@import" not in text
     assert "Loss against epoch" in text
     assert "two_layer" in text
+
+
+def test_a_run_is_counted_again_in_its_own_precision(made, load, small):
+    exact, rounded = made(), made("rounded", dtype="bfloat16")
+    found = findings(read_run(rounded), load)
+    model = objective.of_run(read_run(rounded).config, small)
+    params: Any = dict(np.load(rounded / "params.npz"))
+    assert found.confusion is not None
+    np.testing.assert_array_equal(found.confusion, make_evaluate(model)(params, small.test).confusion)
+    probabilities = [one.truth_probability for one in found.mistakes]
+    assert probabilities != [one.truth_probability for one in findings(read_run(exact), load).mistakes]
 
 
 def test_the_counts_are_those_of_the_network(made, load, small):

@@ -27,6 +27,7 @@ from jbackprop.training import train as trains
 from jbackprop.training.config import Config, ConfigError, Data, Network, Optimizer
 from jbackprop.training.interrupt import Terminated, interruptible
 from jbackprop.training.run import RunError
+from jbackprop.training.summary import FILES
 
 TIMES = {"seconds", "samples_per_second"}
 EPOCHS = 6
@@ -175,6 +176,36 @@ def test_instead_of_a_damaged_checkpoint_the_one_before_is_used(config, whole, c
     files.verify(copy / "checkpoints" / "6")
 
 
+def test_a_damaged_checkpoint_is_set_aside_and_stays_so(tmp_path):
+    for name in ("1", "2", "3", ".damaged-3"):
+        (tmp_path / name).mkdir()
+    files.set_aside_after(tmp_path, "1")
+    files.remove_old(tmp_path, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"1", ".damaged-2", ".damaged-3", ".damaged-3-2"}
+
+
+def forbidden(*arguments):
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("failing", ["digest", "load", "data"])
+def test_what_is_refused_leaves_every_checkpoint(config, copy, monkeypatch, failing):
+    from orbax.checkpoint import v1 as ocp
+
+    if failing == "digest":
+        monkeypatch.setattr(files, "_sha256", forbidden)
+    elif failing == "load":
+        monkeypatch.setattr(ocp, "load", forbidden)
+    else:
+        monkeypatch.setattr(resume, "_digest", lambda dataset: "other")
+        flip(copy / "checkpoints" / "6" / "progress.json")
+    before = {path.name for path in (copy / "checkpoints").iterdir()}
+    damaged = pytest.warns(UserWarning, match="is damaged") if failing == "data" else nullcontext()
+    with damaged, pytest.raises(RunError, match="not as the run was trained" if failing == "data" else "Permission"):
+        trained(config, resumed=copy)
+    assert {path.name for path in (copy / "checkpoints").iterdir()} == before
+
+
 def test_with_no_checkpoint_left_it_starts_from_the_beginning(config, whole, copy):
     for name in files.names(copy / "checkpoints"):
         (copy / "checkpoints" / name / "checksums.json").unlink()
@@ -225,6 +256,28 @@ def test_a_finished_run_says_so(whole, capsys):
     assert f"has finished its {EPOCHS} epochs" in capsys.readouterr().out
 
 
+def test_a_longer_run_that_is_killed_is_not_taken_for_finished(config, copy, monkeypatch):
+    for name in set(finish.AT_THE_END) - {"summary.json"}:
+        (copy / name).touch()
+
+    def killed(*arguments):
+        raise Terminated
+
+    monkeypatch.setattr(trains, "_fit", killed)
+    with pytest.raises(Terminated):
+        trained(config, resumed=copy, epochs=EPOCHS + 1)
+    assert not {path.name for path in copy.iterdir()} & set(finish.AT_THE_END)
+    assert set(FILES) - set(finish.AT_THE_END) == {"config.toml", "metrics.jsonl", "checkpoints"}
+
+
+def test_a_summary_of_fewer_epochs_does_not_finish_a_run(config, copy):
+    with pytest.raises(resume.Finished):
+        resume.check(copy, config, config)
+    os.rename(copy / "checkpoints" / "6", copy / "checkpoints" / "7")
+    longer = msgspec.structs.replace(config, epochs=7)
+    resume.check(copy, longer, longer)
+
+
 @pytest.mark.parametrize("made", ["nothing", "file", "empty", "parent"])
 def test_what_is_no_run_is_named(whole, tmp_path, capsys, made):
     folder = tmp_path / "place"
@@ -237,6 +290,18 @@ def test_what_is_no_run_is_named(whole, tmp_path, capsys, made):
     wanted = {"nothing": "no such folder", "file": "not a folder", "empty": "not the folder of a run"}
     assert cli.main(["train", f"--resume={folder}"]) == 2
     assert wanted.get(made, "did you mean") in capsys.readouterr().err
+
+
+def test_the_summary_is_told_the_command(whole, monkeypatch):
+    given = []
+
+    def told(*arguments):
+        given.append(arguments[-1])
+        raise RunError("enough")
+
+    monkeypatch.setattr(trains, "train", told)
+    assert cli.main(["train", str(whole.folder / "config.toml"), "--epochs", "9", "--name", "a run"]) == 2
+    assert given == [f"jbackprop train {whole.folder / 'config.toml'} --epochs 9 --name 'a run'"]
 
 
 def test_resume_without_a_folder_is_misuse(capsys):

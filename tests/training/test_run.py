@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import msgspec
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from jbackprop.training import train as trains
 from jbackprop.training.config import Config, Data, Network, Optimizer
 from jbackprop.training.display import display
 from jbackprop.training.interrupt import interruptible
-from jbackprop.training.loop import Metrics
+from jbackprop.training.loop import Metrics, Position, Progress
+from jbackprop.training.state import State
 from jbackprop.training.summary import FILES, summary
 
 ROW = Metrics(1, 42, 0.5, 0.9, 0.6, 0.85, 0.01, 1000.0)
@@ -48,7 +50,8 @@ def trained(data_folder, tmp_path_factory, built_once):
         runs=str(tmp_path_factory.mktemp("runs")),
     )
     printed = io.StringIO()
-    return trains.train(config, Console(file=printed, width=80)), config, printed.getvalue()
+    result = trains.train(config, Console(file=printed, width=80), command="jbackprop train short.toml")
+    return result, config, printed.getvalue()
 
 
 def test_the_folder_holds_every_file_and_no_other(trained):
@@ -322,12 +325,23 @@ def test_the_summary_as_json(trained):
     assert set(kept["gradient_agreement"]["parameters"]) == set(result.params)
     assert (kept["seeds"], kept["ended"], kept["loop"]) == (None, None, "scan")
     assert kept["versions"]["jax"] == jax.__version__
-    assert kept["command"] == f"jbackprop train {result.folder / 'config.toml'}"
+    assert (kept["command"], kept["of_seed"]) == ("jbackprop train short.toml", None)
 
 
 def test_what_is_not_finite_is_null_in_the_summary():
     found = summary_json._finite({"a": [float("nan"), 1.0], "b": {"c": float("inf")}, "d": None, "e": 3})
     assert found == {"a": [None, 1.0], "b": {"c": None}, "d": None, "e": 3}
+
+
+@pytest.mark.parametrize(("value", "saved"), [(1.0, True), (np.nan, False)])
+def test_a_checkpoint_is_written_of_finite_parameters_alone(tmp_path, monkeypatch, value, saved):
+    monkeypatch.setattr(record, "_events", lambda *arguments: None)
+    kept = record.Record(tmp_path, Config(epochs=1), {}, None, tmp_path)
+    none = np.zeros(0, np.float32)
+    for epoch, row in ((0, None), (1, ROW)):
+        state = State({"w": jnp.full(2, value)}, (), jnp.int32(0))
+        kept.add(Progress(Position(state, jax.random.key(0), epoch, none, none), row))
+    assert (tmp_path / "checkpoints" / "1").exists() == saved
 
 
 def test_tensorboard_reads_the_events(trained):

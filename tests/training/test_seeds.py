@@ -67,7 +67,9 @@ def test_the_run_of_several_seeds_goes_on_and_says_mean_and_deviation(data_folde
     ]
     assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
     accuracies = [row["test_accuracy"] for row in rows[0][-3:]]
-    kept = json.loads((whole.folder / "summary.json").read_text())["seeds"]
+    written = json.loads((whole.folder / "summary.json").read_text())
+    assert written["of_seed"] == 0
+    kept = written["seeds"]
     assert kept["test_accuracy"] == accuracies
     np.testing.assert_allclose(
         (kept["mean"], kept["standard_deviation"]), (np.mean(accuracies), np.std(accuracies, ddof=1))

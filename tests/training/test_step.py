@@ -1,16 +1,21 @@
 """The jitted step and epoch: shuffling, the two loops, the three gradients."""
 
+import itertools
+from functools import partial
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jbackprop.training import agreement, trainer
+from jbackprop.training import agreement, epochs, trainer
 from jbackprop.training import model as models
 from jbackprop.training.config import Config, ConfigError, Network, Optimizer
 from jbackprop.training.gradient import NAMES, loss_and_grads
 from jbackprop.training.interrupt import never
+from jbackprop.training.state import State
 from jbackprop.training.step import shuffled_batches
 
 NETWORKS = {
@@ -117,10 +122,23 @@ def test_steps_stop_between_two_steps(built):
     assert len(losses) == int(state.step) == 3
 
 
+def test_processes_with_other_clocks_stop_at_the_same_step(monkeypatch):
+    ended, nothing = [], State((), (), jnp.int32(0))
+    for tick in (1e-6, 10.0):
+        with monkeypatch.context() as patch:
+            clock = itertools.count(0.0, tick)
+            patch.setattr(epochs, "time", SimpleNamespace(perf_counter=partial(next, clock)))
+            patch.setattr(jax, "process_count", lambda: 2)
+            losses = ((np.float32(np.nan if i >= 70 else 0),) for i in range(500))
+            ended.append(len(epochs._one_by_one(lambda state, loss: (state, loss), nothing, losses, never)[1]))
+    assert ended == [128, 128]
+
+
 def test_convolutions_under_automatic_differentiation_are_not_scanned_on_a_cpu():
     on_cpu = jax.default_backend() == "cpu"
     assert trainer.choose_loop(configured("cnn"), "automatic") == ("steps" if on_cpu else "scan")
     assert trainer.choose_loop(configured("cnn"), "explicit") == "scan"
+    assert trainer.choose_loop(configured("cnn", check_every=5), "explicit") == ("steps" if on_cpu else "scan")
     assert trainer.choose_loop(configured("two_layer"), "automatic") == "scan"
     assert trainer.choose_loop(configured("cnn", loop="scan"), "automatic") == "scan"
 
