@@ -30,7 +30,7 @@ def channels_first(task: Task) -> tuple[list[tuple[Any, Any]], list[tuple[Any, A
 
 
 def _equinox(task: Task) -> Epoch:
-    import equinox as eqx
+    import equinox as eqx  # pyright: ignore[reportMissingImports]
     import optax
 
     kernels, dense, batches = channels_first(task)

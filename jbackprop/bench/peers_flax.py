@@ -33,8 +33,8 @@ def layers_of(task: Task) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]
 
 def _linen(task: Task) -> Epoch:
     import optax
-    from flax import linen as nn
-    from flax.training.train_state import TrainState
+    from flax import linen as nn  # pyright: ignore[reportMissingImports]
+    from flax.training.train_state import TrainState  # pyright: ignore[reportMissingImports]
 
     widths, activation = widths_and_activation(task)
     blocks = task.model.sizes.blocks if isinstance(task.model.sizes, Sizes) else ()
@@ -70,7 +70,7 @@ def _linen(task: Task) -> Epoch:
 
 def _nnx(task: Task) -> Epoch:
     import optax
-    from flax import nnx
+    from flax import nnx  # pyright: ignore[reportMissingImports]
 
     _, activation = widths_and_activation(task)
     blocks = task.model.sizes.blocks if isinstance(task.model.sizes, Sizes) else ()

@@ -28,7 +28,7 @@ def torch_peers() -> Peers:
 def threads_of_torch() -> Iterator[None]:
     """As many threads as JAX has, and matrix products as precise as JAX's default; put back afterwards."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         yield
         return
@@ -44,7 +44,7 @@ def threads_of_torch() -> Iterator[None]:
 
 
 def _torch(task: Task, channels_last: bool = False, compiled: bool = False) -> Epoch:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     if channels_last and not isinstance(task.model.sizes, Sizes):
         raise Missing("a layout of images")
