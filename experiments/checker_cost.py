@@ -41,7 +41,12 @@ def rules() -> dict[str, tuple[Callable[..., Any], tuple[jax.Array, ...]]]:
 
 def one_pass(f: Callable[..., Any], args: tuple[jax.Array, ...]) -> float:
     """Returns the median seconds of a compiled forward and backward pass."""
-    run = jax.jit(lambda d_out, *args: jax.vjp(f, *args)[1](d_out))
+
+    @jax.jit
+    def run(d_out: jax.Array, *args: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+        out, vjp = jax.vjp(f, *args)  # without the value XLA would leave the product of `linear` out
+        return out, vjp(d_out)
+
     d_out = jnp.ones_like(f(*args))
     seconds = []
     for _ in range(PASSES + 1):

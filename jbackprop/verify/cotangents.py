@@ -11,6 +11,7 @@ import numpy as np
 # a direction that is the argument itself would hide what only another one shows.
 COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER, CONDITIONING = range(101, 107)
 Cotangents = tuple[np.ndarray, ...]
+OF_RULE_ALONE = frozenset({"zeros", "huge"})  # of large arrays: no oracle is needed to see zeros and multiples
 
 
 def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few: bool = False) -> dict[str, Cotangents]:
@@ -18,24 +19,30 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
 
     Ones hide a wrong reduction and random ones an overflow, so there are several: random, ones, a single one, a single
     row, huge, tiny, zeros. Scaling by a power of two changes no digit, so huge and tiny show a rule that is not linear.
-    `few` leaves out all but two random ones, huge and zeros: of large arrays time is what counts.
+    `few` leaves out all but two random ones, zeros and huge: of large arrays time is what counts. There huge is the
+    first random one times a power of two, with the other sign.
     """
     rng = np.random.default_rng([seed, COTANGENTS])
-    random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(3 if few else 4)]
+    random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(2 if few else 4)]
     named = {
         "random": random[0],
         "another random": random[1],
         "zeros": _each(outputs, lambda out: np.zeros(out.shape, out.dtype)),
-        "huge": _each(outputs, lambda out, ct: ct * _power(out.dtype, 1), random[2]),
     }
     if few:
-        return named
+        return {**named, "huge": _each(outputs, lambda out, ct: ct * out.dtype.type(large_factor(outputs)), random[0])}
+    named["huge"] = _each(outputs, lambda out, ct: ct * _power(out.dtype, 1), random[2])
     named["ones"] = _each(outputs, lambda out: np.ones(out.shape, out.dtype))
     named["tiny"] = _each(outputs, lambda out, ct: ct * _power(out.dtype, -1), random[3])
     if any(np.prod(out.shape) > 1 for out in outputs):
         named["a single one"] = _each(outputs, lambda out: _only(np.ones(out.shape, out.dtype), rng, rows=False))
         named["one row"] = _each(outputs, lambda out, ct: _only(ct, rng, rows=True), random[0])
     return named
+
+
+def large_factor(outputs: Sequence[Any]) -> float:
+    """Returns how many times the random cotangent the huge one of large arrays is: minus a power of two."""
+    return -min(float(np.real(_power(out.dtype, 1))) for out in outputs)
 
 
 def as_leaves(name: str, given: Any, outputs: Sequence[jax.ShapeDtypeStruct]) -> Cotangents:
@@ -49,9 +56,9 @@ def as_leaves(name: str, given: Any, outputs: Sequence[jax.ShapeDtypeStruct]) ->
 
 
 def of_large(named: Mapping[str, Cotangents]) -> tuple[dict[str, Cotangents], dict[str, Cotangents]]:
-    """Returns those that large arrays are run with, in the caller's dtypes and, at twice the cost, in float64."""
+    """Returns those that large arrays are run with, in the caller's dtypes and, which costs far more, in float64."""
     given = {name: ct for name, ct in named.items() if name != "another random"}
-    return given, {name: ct for name, ct in named.items() if name not in ("huge", "zeros")}
+    return given, {name: ct for name, ct in given.items() if name not in OF_RULE_ALONE}
 
 
 def _each(outputs: Sequence[jax.ShapeDtypeStruct], make: Any, *of: Cotangents) -> Cotangents:

@@ -8,13 +8,21 @@ import numpy as np
 def as_double(x: Any) -> np.ndarray:
     """Returns any JAX or NumPy array as a float64 (or complex128) NumPy array, which loses no digit."""
     array = np.asarray(x)
-    return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+    return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64, copy=False)
+
+
+def as_numpy(x: Any) -> np.ndarray:
+    """Returns any JAX or NumPy array as one of NumPy's own floats: as it is, without a copy, or as a double."""
+    array = np.asarray(x)
+    return array if array.dtype in (np.float32, np.float64) else as_double(array)
 
 
 def gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns |one - other| element by element: 0 where both are NaN or the same infinity, inf where only one is."""
+    double = np.complex128 if np.iscomplexobj(one) or np.iscomplexobj(other) else np.float64
     with np.errstate(all="ignore"):
-        apart = np.asarray(np.abs(one - other))
+        apart = np.asarray(np.subtract(one, other, dtype=double))
+        apart = np.abs(apart, out=apart if double is np.float64 else None)
     if np.isfinite(np.max(apart, initial=0.0)):
         return apart
     same = (one == other) | (np.isnan(one) & np.isnan(other))
@@ -23,7 +31,9 @@ def gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def largest(x: np.ndarray) -> float:
     """Returns max|x| over the finite elements, 0 for an empty array."""
-    most = np.max(np.abs(x), initial=0.0)
+    most = (
+        np.max(np.abs(x), initial=0.0) if np.iscomplexobj(x) else max(np.max(x, initial=0.0), -np.min(x, initial=0.0))
+    )
     return float(most if np.isfinite(most) else np.max(np.abs(np.where(np.isfinite(x), x, 0)), initial=0.0))
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from jbackprop.verify.distance import as_double
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.kinks import Kinks
 from jbackprop.verify.measure import Comparison
+from jbackprop.verify.pullback import Pulled
 from jbackprop.verify.report import Check, Diagnosis, Row
 from jbackprop.verify.rule import Rule
 
@@ -155,32 +156,35 @@ def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], ra
     if rule is None or oracle is None:
         rule, oracle = comparison.rule, comparison.oracle
     values = next(iter(oracle.pulled.values())).values
+    both = _both(comparison, [value.dtype for value in values])
+    pulled = {name: (rule.pulled[name], oracle.pulled[name]) for name in oracle.pulled}
+    if "another random" not in pulled:  # of large arrays, where one is enough to see a mistake and not to name it
+        ours, theirs = both(comparison.inputs, comparison.cotangents["another random"])
+        pulled["another random"] = (ours, theirs)
     bounds = [leaf.bounds.formula if wide else leaf.bounds.repeated for leaf in comparison.leaves]
     return Setting(
         names=tuple(name_of(call, i) for i in range(len(comparison.inputs))),
         inputs=tuple(map(as_double, comparison.inputs)),
         outputs=tuple(map(as_double, values)),
-        cotangents={name: tuple(map(as_double, comparison.cotangents[name])) for name in oracle.pulled},
-        manual={name: tuple(map(as_double, pulled.cotangents)) for name, pulled in rule.pulled.items()},
-        oracle={name: tuple(map(as_double, pulled.cotangents)) for name, pulled in oracle.pulled.items()},
-        pull=_pull(comparison, [value.dtype for value in values]),
+        cotangents={name: tuple(map(as_double, comparison.cotangents[name])) for name in pulled},
+        manual={name: tuple(map(as_double, ours.cotangents)) for name, (ours, _) in pulled.items()},
+        oracle={name: tuple(map(as_double, theirs.cotangents)) for name, (_, theirs) in pulled.items()},
+        pull=lambda inputs, d_out: list(map(as_double, both(inputs, d_out)[1].cotangents)),
         tolerance=min(max(1e-9, 100 * max(bounds)), 1e-2),
         kinked=tuple(masks),
         raw=raw,
     )
 
 
-def _pull(comparison: Comparison, dtypes: Sequence[Any]) -> Any:
-    """The oracle's pullback at other inputs and cotangents, compiled already."""
+def _both(comparison: Comparison, dtypes: Sequence[Any]) -> Callable[[Sequence[Any], Sequence[Any]], list[Pulled]]:
+    """Rule and oracle at other inputs and cotangents, compiled already."""
 
-    def pull(inputs: Sequence[np.ndarray], d_out: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run(inputs: Sequence[Any], d_out: Sequence[Any]) -> list[Pulled]:
         cast = [np.asarray(ct).astype(dtype) for ct, dtype in zip(d_out, dtypes, strict=True)]
         if comparison.run64 is None:
             given = [np.asarray(x).astype(leaf.dtype) for x, leaf in zip(inputs, comparison.leaves, strict=True)]
-            pulled = comparison.run(given, cast)[1]
-        else:
-            with float64_scope():
-                pulled = comparison.run64(to_float64(list(inputs)), cast)[1]
-        return [as_double(ct) for ct in pulled.cotangents]
+            return comparison.run(given, cast)
+        with float64_scope():
+            return comparison.run64(to_float64(list(inputs)), cast)
 
-    return pull
+    return run

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.verify import bounds
-from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
+from jbackprop.verify.distance import accept_nan, as_numpy, finite_gap, gap, gap_from, gap_to_exact, largest, relative
 from jbackprop.verify.pullback import Evaluation, Pulled, Run
 
 ACCURACY = 8  # times the rounding error of automatic differentiation still counts as equally accurate
@@ -89,16 +89,18 @@ def _leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> tuple[Gaps, ...]:
     oracle = _doubles(comparison.oracle, i)
     oracle64 = _doubles(comparison.oracle64, i) or oracle
     allowed = nan_allowed(comparison, i)
-    rule = {name: accept_nan(found, oracle[name], allowed) for name, found in _doubles(comparison.rule, i).items()}
-    rule64 = {
-        name: accept_nan(found, oracle64[name], allowed) for name, found in _doubles(comparison.rule64, i).items()
-    }
-    rule64 = rule64 or rule
+    manual, manual64 = _doubles(comparison.rule, i), _doubles(comparison.rule64, i)
+    rule = {name: accept_nan(manual[name], g, allowed) for name, g in oracle.items()}
+    rule64 = {name: accept_nan(manual64[name], g, allowed) for name, g in oracle64.items()} if manual64 else rule
     epsilon, epsilon64 = bounds.epsilon(dtype), bounds.epsilon(np.float64 if comparison.oracle64 else dtype)
-    sizes = {name: max(largest(as_double(leaf)) for leaf in d_out) for name, d_out in comparison.cotangents.items()}
+    sizes = {
+        name: max(largest(as_numpy(leaf)) for leaf in d_out)
+        for name, d_out in comparison.cotangents.items()
+        if name in oracle or name in oracle64
+    }
     best = {name: largest({**oracle, **oracle64}[name]) for name in sizes}
     reach = max((best[name] / size for name, size in sizes.items() if size > 0), default=0.0)
-    natural = bounds.ROUNDING * _magnitude(comparison.oracle) / max(1.0, largest(as_double(comparison.inputs[i])))
+    natural = bounds.ROUNDING * _magnitude(comparison.oracle) / max(1.0, largest(as_numpy(comparison.inputs[i])))
     # Where a cotangent cancels (ones into a softmax) max|g| is rounding itself: what counts is how large the gradient
     # gets with other cotangents of this size.
     scales = {name: max(best[name], reach * size) for name, size in sizes.items()}
@@ -149,7 +151,7 @@ def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any) ->
 
 
 def _doubles(evaluation: Evaluation | None, i: int) -> dict[str, np.ndarray]:
-    return {name: as_double(pulled.cotangents[i]) for name, pulled in evaluation.pulled.items()} if evaluation else {}
+    return {name: as_numpy(pulled.cotangents[i]) for name, pulled in evaluation.pulled.items()} if evaluation else {}
 
 
 def nan_allowed(comparison: Comparison, i: int) -> np.ndarray:
@@ -157,9 +159,9 @@ def nan_allowed(comparison: Comparison, i: int) -> np.ndarray:
 
     A value says where along the leading axes it shares with the leaf, such as the batch; else it holds for all.
     """
-    leaf = as_double(comparison.inputs[i])
+    leaf = as_numpy(comparison.inputs[i])
     allowed = np.asarray(np.isnan(leaf))
-    for value in map(as_double, next(iter(comparison.oracle.pulled.values())).values):
+    for value in map(as_numpy, next(iter(comparison.oracle.pulled.values())).values):
         shared = 0
         while shared < min(leaf.ndim, value.ndim) and leaf.shape[shared] == value.shape[shared]:
             shared += 1
@@ -170,4 +172,4 @@ def nan_allowed(comparison: Comparison, i: int) -> np.ndarray:
 
 def _magnitude(evaluation: Evaluation) -> float:
     values = next(iter(evaluation.pulled.values())).values
-    return max(largest(as_double(value)) for value in values)
+    return max(largest(as_numpy(value)) for value in values)

@@ -1,6 +1,6 @@
 """The VJP of a call as one compiled function of the differentiated leaves and the cotangent."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -34,12 +34,10 @@ class Evaluation(NamedTuple):
 
 
 Run = Callable[[Sequence[Any], Sequence[Any]], list[Pulled]]
+RunOne = Callable[[Sequence[Any], Sequence[Any]], Pulled]
 
 
-Pullback = Callable[[Sequence[Any], Sequence[Any]], Pulled]
-
-
-def pullback(f: Callable[..., Any], call: Call, wrap: Callable[..., Any] = lambda function: function) -> Pullback:
+def pullback(f: Callable[..., Any], call: Call, wrap: Callable[..., Any] = lambda function: function) -> RunOne:
     """Returns `(leaves, cotangents of the float outputs) -> Pulled`, by `jax.vjp` with whatever rules are in `f`.
 
     `wrap` transforms the function of the leaves first, as `jax.checkpoint` does.
@@ -69,12 +67,23 @@ def compiled(traced: Sequence[Traced], values: Sequence[Any], d_out: Sequence[An
 
 
 def evaluate(
-    traced: Sequence[Traced], values: Sequence[Any], named: Mapping[str, Sequence[np.ndarray]], run: Run
+    traced: Sequence[Traced],
+    values: Sequence[Any],
+    named: Mapping[str, Sequence[np.ndarray]],
+    run: Run,
+    run_first: RunOne,
+    of_first: Collection[str] = (),
 ) -> list[Evaluation]:
-    """Returns what each of the pullbacks compiled into `run` gives at `values` with each of the named cotangents."""
-    results = {name: run(values, d_out) for name, d_out in named.items()}
+    """Returns what each of the pullbacks compiled into `run` gives at `values` with each of the named cotangents.
+
+    Those `of_first` are for the first pullback alone, which is compiled into `run_first`.
+    """
+    results = {
+        name: [run_first(values, d_out)] if name in of_first else run(values, d_out) for name, d_out in named.items()
+    }
     return [
-        Evaluation({name: result[i] for name, result in results.items()}, one.jaxpr) for i, one in enumerate(traced)
+        Evaluation({name: result[i] for name, result in results.items() if i < len(result)}, one.jaxpr)
+        for i, one in enumerate(traced)
     ]
 
 

@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jbackprop.verify.arguments import Call, large
-from jbackprop.verify.cotangents import Cotangents, of_large
+from jbackprop.verify.cotangents import OF_RULE_ALONE, Cotangents, of_large
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.pullback import Evaluation, Pulled, Run, Traced, compiled, evaluate, split_outputs, trace
+from jbackprop.verify.pullback import Evaluation, Run, RunOne, Traced, compiled, evaluate, split_outputs, trace
 from jbackprop.verify.structure import first_line
 
-RunRule = Callable[[Sequence[Any], Sequence[Any]], Pulled]
-Wide = tuple[tuple[Evaluation, Evaluation], tuple[Run, RunRule]]
+Wide = tuple[tuple[Evaluation, Evaluation], tuple[Run, RunOne]]
 
 
 def compared(
@@ -27,22 +26,19 @@ def compared(
 ) -> tuple[Comparison, tuple[str, ...]]:
     """Returns the comparison of `f` and `oracle`, traced in this order, and notes on what could not be run."""
     given, wide = of_large(named) if large(call) else (dict(named), dict(named))
+    of_rule = OF_RULE_ALONE if large(call) else frozenset()
     run, run_rule = _programs(traced, call, call.values, given["random"])
     if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
-        both = {**given, **wide}
-        rule_run, oracle_run = evaluate(traced, call.values, both, run)
+        rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
         runs = (run, run_rule, run, run_rule)
-        return Comparison(rule_run, oracle_run, rule_run, oracle_run, *runs, both, call.values, rtol), ()
+        return Comparison(rule_run, oracle_run, rule_run, oracle_run, *runs, named, call.values, rtol), ()
     in_float64, notes = _in_float64(f, oracle, call, wide)
-    if in_float64 is None:
-        given = {**given, **wide}
-    rule_run, oracle_run = evaluate(traced, call.values, given, run)
+    rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
     evaluations, runs = in_float64 or ((None, None), (None, None))
-    every = {**given, **wide}
-    return Comparison(rule_run, oracle_run, *evaluations, run, run_rule, *runs, every, call.values, rtol), notes
+    return Comparison(rule_run, oracle_run, *evaluations, run, run_rule, *runs, named, call.values, rtol), notes
 
 
-def _programs(traced: Sequence[Traced], call: Call, values: Sequence[Any], d_out: Sequence[Any]) -> tuple[Run, RunRule]:
+def _programs(traced: Sequence[Traced], call: Call, values: Sequence[Any], d_out: Sequence[Any]) -> tuple[Run, RunOne]:
     """Returns rule and oracle together, and the rule alone: one program where compiling costs more than running."""
     if not large(call):
         run = compiled(traced, values, d_out)
@@ -66,7 +62,7 @@ def _in_float64(
             }
             traced = [trace(function, call, values, wide["random"]) for function in (f, oracle)]
             run, run_rule = _programs(traced, call, values, wide["random"])
-            rule_run, oracle_run = evaluate(traced, values, wide, run)
+            rule_run, oracle_run = evaluate(traced, values, wide, run, run_rule)
             return ((rule_run, oracle_run), (run, run_rule)), ()
     except Exception as error:  # a function may refuse float64, or mix it with float32 in an operation that cannot
         note = f"note: no float64 run, formula and rounding are not told apart: {first_line(error)}"

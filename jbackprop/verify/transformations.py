@@ -13,7 +13,7 @@ from jbackprop.verify.contract import same
 from jbackprop.verify.gradients import BARELY_OPTIMISED
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
-from jbackprop.verify.pullback import Pullback, Pulled, pullback
+from jbackprop.verify.pullback import Pulled, RunOne, pullback
 from jbackprop.verify.report import Check
 from jbackprop.verify.structure import first_line
 
@@ -48,7 +48,7 @@ def transformation_checks(
         else:
             traced.append(way)
     passed: dict[str, Check] = {}
-    results, state = _results(f, traced)
+    results, state = _results(f, traced, None if large(call) else BARELY_OPTIMISED)
     for way, result in results:
         if isinstance(result, Exception):
             if _runs(way, oracle):
@@ -64,7 +64,9 @@ def transformation_checks(
     return [*found, Check("the same when called again", False, state)] if state else found
 
 
-def _results(f: Callable[..., Any], ways: Sequence[_Way]) -> tuple[list[tuple[_Way, Pulled | Exception]], str]:
+def _results(
+    f: Callable[..., Any], ways: Sequence[_Way], options: Any
+) -> tuple[list[tuple[_Way, Pulled | Exception]], str]:
     """Runs the ways in one program; where that fails (the backend lacks some products in bfloat16), one by one.
 
     Also returns what JAX says of calls that can be traced one by one, but not together in one program.
@@ -74,13 +76,13 @@ def _results(f: Callable[..., Any], ways: Sequence[_Way]) -> tuple[list[tuple[_W
         return [way.of(f)(*given) for way, given in zip(ways, arguments, strict=True)]
 
     try:
-        results = jax.jit(run, compiler_options=BARELY_OPTIMISED)([way.arguments for way in ways])
+        results = jax.jit(run, compiler_options=options)([way.arguments for way in ways])
         return list(zip(ways, jax.block_until_ready(results), strict=True)), ""
     except jax.errors.JaxRuntimeError as error:
         if len(ways) == 1:
             lacking = str(error).startswith("UNIMPLEMENTED")  # the backend's limit, whoever asks
             return [] if lacking else [(ways[0], error)], ""
-        return [pair for way in ways for pair in _results(f, [way])[0]], ""
+        return [pair for way in ways for pair in _results(f, [way], options)[0]], ""
     except Exception as error:
         return [], f"several calls in one program: {in_words(error, None)}"
 
@@ -142,7 +144,7 @@ def _ways(call: Call, comparison: Comparison) -> list[_Way]:
     ]
 
 
-def _scanned(run: Pullback) -> Callable[..., Pulled]:
+def _scanned(run: RunOne) -> Callable[..., Pulled]:
     return lambda values, d_out: jax.lax.scan(lambda carry, xs: (carry, run(*xs)), None, (values, d_out))[1]
 
 

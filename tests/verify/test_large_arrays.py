@@ -1,0 +1,62 @@
+"""Arrays of which running costs more than compiling: fewer cotangents, and the same verdicts."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from clause_probes import sine_with
+
+from jbackprop.verify.arguments import LARGE
+from jbackprop.verify.compare import compare_vjp
+
+X = jnp.asarray(np.random.default_rng(0).standard_normal((400, 400)), jnp.float32)
+LINEAR, ZERO = "linear in the cotangent", "zero for a zero cotangent"
+
+
+def test_the_array_counts_as_large():
+    assert X.size > LARGE
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_right_rule_passes_and_the_note_says_what_was_left_out(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        report = compare_vjp(sine_with(lambda x, dy: (dy * jnp.cos(x),)), X.astype(dtype))
+    assert report.ok
+    assert any(note.startswith("note: large arrays: few cotangents") for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("bwd", "clauses", "sentence"),
+    [
+        (lambda x, dy: (jnp.clip(dy, -1e6, 1e6) * jnp.cos(x),), [LINEAR], LINEAR),
+        (lambda x, dy: (dy * jnp.cos(x) + 1e-5,), [ZERO], "dx: 1e-05 is added, whatever the cotangent"),
+        (lambda x, dy: (dy * jnp.cos(x) / 2,), [], "dx: 0.5 x the right answer: a factor 2 is missing"),
+        (lambda x, dy: ((dy * jnp.cos(x)).at[-1].set(0),), [], "all in the last row (axis 0): zero there"),
+    ],
+    ids=["clipped", "a constant added", "a factor", "the last row"],
+)
+def test_a_wrong_rule_is_caught_and_named(bwd, clauses, sentence):
+    report = compare_vjp(sine_with(bwd), X)
+    assert not report.ok
+    assert [check.name for check in report.checks if not check.ok] == clauses
+    assert any(sentence in str(diagnosis) for diagnosis in report.diagnoses)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_gate_is_caught_whether_the_random_cotangent_passes_it_or_not(sign):
+    report = compare_vjp(sine_with(lambda x, dy: (jnp.where(sign * dy.sum() > 0, dy * jnp.cos(x), 0),)), X)
+    assert LINEAR in [check.name for check in report.checks if not check.ok]
+
+
+def test_one_multiple_for_outputs_of_two_dtypes():
+    def f(x, y):
+        return jnp.sin(x), (x * y.astype(x.dtype)).astype(y.dtype)
+
+    def bwd(residuals, d_out):
+        x, y = residuals
+        d_sine, d_product = d_out[0], d_out[1].astype(x.dtype)
+        return d_sine * jnp.cos(x) + d_product * y.astype(x.dtype), (d_product * x).astype(y.dtype)
+
+    rule = jax.custom_vjp(f)
+    rule.defvjp(lambda x, y: (f(x, y), (x, y)), bwd)
+    assert compare_vjp(rule, X, X.astype(jnp.float16)).ok
