@@ -2,21 +2,26 @@
 
     python experiments/readme_tables.py
 
-A table stands between `<!-- name: begin -->` and `<!-- name: end -->`; the test suite fails when one is out of date.
+A table, or a sentence with figures, stands between `<!-- name: begin -->` and `<!-- name: end -->`; the test suite
+fails when one is out of date.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from jbackprop.bench import text
 from jbackprop.verify.cases import RULES
+from jbackprop.verify.corpus.right import RIGHT
+from jbackprop.verify.corpus.wrong import WRONG
 from jbackprop.verify.network_cases import network_case
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
+WIDTH = 125
 
 
 def rules_table() -> str:
@@ -104,7 +109,49 @@ def cost() -> str:
     return "\n".join(rows)
 
 
+def matters() -> str:
+    """What a wrong gradient does to an accuracy, from experiments/wrong_gradients_train.py."""
+    results: dict[str, Any] = json.loads((RESULTS / "wrong_gradients_train.json").read_text())
+    rows = {row["rule"]: row for row in results["cs229"]["rows"]}
+    right, wrong = rows[None], rows["dense: db is one number"]
+    return _paragraph(
+        "Does it matter? Networks learn with wrong gradients too: a published solution of CS229's network that sums "
+        f"`db` over everything reaches {wrong['mean']:.1%} on MNIST, the right one {right['mean']:.1%} "
+        f"({len(right['accuracies'])} seeds each). Accuracy does not see it, `check_vjp` does: "
+        "[the study](experiments/README.md#wrong-gradients-train)."
+    )
+
+
+def corpus() -> str:
+    """How many rules the checkers are held against."""
+    return _paragraph(
+        "`python -m experiments.checker_score` holds it, JAX's `check_grads` and a full Jacobian as in "
+        f"`torch.autograd.gradcheck` against {len(WRONG)} rules that are known to be wrong and {len(RIGHT)} known to "
+        "be right ([`jbackprop.verify.corpus`](jbackprop/verify/corpus)), on other arguments with each seed:"
+    )
+
+
+def mutation() -> str:
+    """How many mutants the tests notice, from experiments/mutation.py."""
+    results: dict[str, Any] = json.loads((RESULTS / "mutation.json").read_text())
+    mutants, killed = (sum(row[key] for row in results["files"].values()) for key in ("mutants", "killed"))
+    same, survived = len(results["computes_the_same"]), len(results["survived"])
+    return _paragraph(
+        "A mutation run flips signs, drops sums, exchanges arguments and so on, and reruns the tests: of "
+        f"{mutants} mutants of the layers and networks the tests notice {killed}, {same} compute the same and "
+        f"{survived or 'none'} survive (`python -m experiments.mutation`; "
+        "[the reasons](experiments/mutation_explained.py))."
+    )
+
+
+def _paragraph(sentences: str) -> str:
+    return fill(sentences, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
 TABLES = {
+    "matters": matters,
+    "corpus": corpus,
+    "mutation": mutation,
     "rules": rules_table,
     "networks": networks_table,
     "digits": digits_table,

@@ -7,14 +7,14 @@ import jax
 import numpy as np
 
 from jbackprop.verify.arguments import Call
+from jbackprop.verify.clause_names import ONE_AT_A_TIME
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.contract import same
-from jbackprop.verify.gradients import BARELY_OPTIMISED
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Pulled, split_outputs
 from jbackprop.verify.report import Check
 
-NAME = "one output or argument at a time"
 ASKED = ("symbolic_zeros=True", "'symbolic_zeros': True")  # in a jaxpr; the second under JAX_CUSTOM_VJP3=1
 
 
@@ -40,14 +40,14 @@ def alone_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Ch
     try:
         arguments, outputs = jax.jit(run, compiler_options=BARELY_OPTIMISED)(values, d_out)
     except Exception as error:  # of the rule, which has run with all outputs and arguments at once
-        return Check(NAME, False, _in_words(error))
-    check = same(NAME, call, comparison, Pulled((), (), arguments), Pulled((), (), of_all))
+        return Check(ONE_AT_A_TIME, False, _in_words(error))
+    check = same(ONE_AT_A_TIME, call, comparison, Pulled((), (), arguments), Pulled((), (), of_all))
     for k, cotangents in enumerate(outputs):
         if not check.ok:
             break
         others_zero = [ct if other == k else np.zeros_like(ct) for other, ct in enumerate(d_out)]
         wanted = comparison.run_rule(values, others_zero)
-        check = same(NAME, call, comparison, Pulled((), (), cotangents), wanted)
+        check = same(ONE_AT_A_TIME, call, comparison, Pulled((), (), cotangents), wanted)
     return check
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jbackprop.verify import contract, finite_differences
 from jbackprop.verify.alone import alone_check, has_symbolic_zeros
 from jbackprop.verify.arguments import Call, function_name, large
+from jbackprop.verify.clause_names import DIFFERENCES, VALUE, VALUE_OF_REFERENCE
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words, residuals_in_words
 from jbackprop.verify.pullback import Traced, split_outputs
@@ -19,13 +20,8 @@ from jbackprop.verify.second_order import second_order_check
 from jbackprop.verify.structure import bwd_check, fwd_check
 from jbackprop.verify.transformations import sharding_check, transformation_checks
 
-CLAUSES = (
-    "value", "linear", "zero", "pure", "jit", "vmap", "scan", "checkpoint", "second order", "symbolic zeros",
-    "sharding", "finite differences",
-)  # fmt: skip
 SIDES_WITH_THE_RULE = "note: finite differences agree with the rule, not with autodiff: the primal stops a gradient"
 CUSTOM_JVP_IS_WRONG = "no: a custom_jvp inside is wrong; `reference=automatic(f, custom_jvp=True)` names the argument"
-VALUE = "fwd returns the primal's value"
 
 Function = Callable[..., Any]
 
@@ -103,9 +99,9 @@ def finite_difference_check(
     if not opinion.smooth:
         return None, ""
     if opinion.of_oracle:
-        return Check("finite differences agree with autodiff", True), ""
+        return Check(f"{DIFFERENCES} with autodiff", True), ""
     if agrees and jvp_inside and not opinion.of_rule:
-        return Check("finite differences agree", False, CUSTOM_JVP_IS_WRONG), ""
+        return Check(DIFFERENCES, False, CUSTOM_JVP_IS_WRONG), ""
     if agrees:
         return None, "note: finite differences contradict autodiff of the primal, which stops a gradient somewhere"
     if opinion.of_rule:
@@ -129,7 +125,7 @@ def _value_checks(primal: Function, reference: Function | None, call: Call, comp
     given, given_others = jax.jit(lambda leaves: split_outputs(primal, call, leaves))(call.values)
     if reference is None:
         return [contract.value_check(VALUE, comparison, given, values64, given_others)]
-    of_reference = f"the value is that of {function_name(reference)}"
+    of_reference = f"{VALUE_OF_REFERENCE} {function_name(reference)}"
     return [
         contract.value_check(VALUE, comparison, given, None, given_others),
         contract.value_check(of_reference, comparison, values, values64, others),

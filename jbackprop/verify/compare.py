@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.front_end import as_function
 from jbackprop.verify.one_seed import compare_with_one_seed
 from jbackprop.verify.report import Report, VJPError

@@ -10,6 +10,7 @@ import numpy as np
 
 from jbackprop.verify import bounds
 from jbackprop.verify.arguments import Call, large
+from jbackprop.verify.clause_names import JIT, LINEAR, ZERO
 from jbackprop.verify.cotangents import large_factor
 from jbackprop.verify.distance import accept_nan, as_double, as_numpy, finite_gap, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
@@ -51,9 +52,8 @@ def value_check(name: str, comparison: Comparison, wanted: Arrays, wanted64: Arr
 
 def linearity_check(call: Call, comparison: Comparison) -> Check:
     """Compares the pullback of a sum of two cotangents with the sum of the pullbacks, in float64 where there is one."""
-    name = "linear in the cotangent"
     if large(call):
-        return _homogeneity_check(name, call, comparison)
+        return _homogeneity_check(call, comparison)
     one, other = (comparison.cotangents[key] for key in ("random", "another random"))
     rule = comparison.rule64 or comparison.rule
     both = tuple(
@@ -72,11 +72,11 @@ def linearity_check(call: Call, comparison: Comparison) -> Check:
         scale = max(largest(parts[0]), largest(parts[1]), leaf.gaps[0].scale)
         bound = 4 * leaf.bounds.repeated if comparison.rule64 is None else leaf.bounds.formula
         if distance > max(bound * scale, leaf.gaps[0].noise64, leaf.bounds.underflow):
-            return Check(name, False, f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
-    return Check(name, True)
+            return Check(LINEAR, False, _far(call, i, distance, scale))
+    return Check(LINEAR, True)
 
 
-def _homogeneity_check(name: str, call: Call, comparison: Comparison) -> Check:
+def _homogeneity_check(call: Call, comparison: Comparison) -> Check:
     """Compares the pullback of c times a cotangent with c times its pullback: one pass more, in the caller's dtypes."""
     random, huge = (comparison.rule.pulled[key].cotangents for key in ("random", "huge"))
     c = large_factor(comparison.cotangents["random"])
@@ -85,23 +85,22 @@ def _homogeneity_check(name: str, call: Call, comparison: Comparison) -> Check:
             distance = finite_gap(as_numpy(huge[i]), as_double(random[i]) * c)
         scale = abs(c) * max(largest(as_numpy(random[i])), leaf.gaps[0].scale)
         if distance > max(leaf.bounds.repeated * scale, abs(c) * max(leaf.gaps[0].noise, leaf.bounds.underflow)):
-            return Check(name, False, f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
-    return Check(name, True)
+            return Check(LINEAR, False, _far(call, i, distance, scale))
+    return Check(LINEAR, True)
 
 
 def zero_check(call: Call, comparison: Comparison) -> Check:
     """A cotangent of zeros must come back as zeros (or as NaN where the oracle or the data have it too)."""
-    name = "zero for a zero cotangent"
     rule = comparison.rule.pulled["zeros"]
     if not any(np.any(np.asarray(one)) for one in rule.cotangents):
-        return Check(name, True)
+        return Check(ZERO, True)
     oracle = comparison.oracle.pulled.get("zeros") or comparison.run(call.values, comparison.cotangents["zeros"])[1]
     for i, (one, other) in enumerate(zip(rule.cotangents, oracle.cotangents, strict=True)):
         found, wanted = as_numpy(one), as_numpy(other)
         wanted = np.where(np.isnan(wanted) & (found == 0), 0.0, wanted)  # zero times infinity, which a rule may spare
         if gap(accept_nan(found, wanted, nan_allowed(comparison, i)), wanted) > 0:
-            return Check(name, False, f"d{name_of(call, i)} is not")
-    return Check(name, True)
+            return Check(ZERO, False, f"d{name_of(call, i)} is not")
+    return Check(ZERO, True)
 
 
 def jit_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Check:
@@ -110,8 +109,8 @@ def jit_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Chec
     try:
         eager = pullback(f, call)(call.values, d_out)
     except Exception as error:  # a rule that needs `jit` is a finding
-        return Check("the same without jit", False, first_line(error))
-    return same("the same without jit", call, comparison, eager, comparison.rule.pulled["random"])
+        return Check(JIT, False, first_line(error))
+    return same(JIT, call, comparison, eager, comparison.rule.pulled["random"])
 
 
 def same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: Pulled) -> Check:
@@ -126,13 +125,17 @@ def same(name: str, call: Call, comparison: Comparison, found: Pulled, wanted: P
         distance = gap(as_numpy(one), as_numpy(other))
         allowed = max(max(leaf.bounds.repeated, amplified) * scale, leaf.gaps[0].noise, leaf.bounds.underflow)
         if distance > allowed:
-            return Check(name, False, f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|")
+            return Check(name, False, _far(call, i, distance, scale))
     return Check(name, True)
 
 
 def name_of(call: Call, i: int) -> str:
     """Returns the name of differentiated leaf `i`."""
     return call.names[call.differentiated[i]]
+
+
+def _far(call: Call, i: int, distance: float, scale: float) -> str:
+    return f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|"
 
 
 def _equal(one: Any, other: Any) -> bool:

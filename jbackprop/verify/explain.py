@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jbackprop.verify import clause_names
 from jbackprop.verify.arguments import Call
 from jbackprop.verify.bounds import coarsest_epsilon
 from jbackprop.verify.clauses import SIDES_WITH_THE_RULE
@@ -28,22 +29,22 @@ CLOSE = 1e-6  # a formula error that float32 hardly shows
 STOPPED = "autodiff of the primal stops a gradient that the rule lets through: if it should, give a `reference`"
 MATCH = "autodiff makes another choice there, which kinks='match' demands"
 BY_CLAUSE = {  # the kind of mistake that a broken clause of the contract is, by the beginning of its name
-    "the rule runs": "structure",
-    "fwd returns the primal's tree": "structure",
-    "bwd returns a tuple": "structure",
-    "fwd returns the primal's value": "value",
-    "the value is that of": "value",
-    "the same when called again": "impure",
-    "linear in the cotangent": "not linear",
-    "zero for a zero cotangent": "not linear",
-    "the same without jit": "batching",
-    "vmap is the loop": "batching",
-    "the same in scan": "batching",
-    "the same under checkpoint": "batching",
-    "the same on": "batching",
-    "second order": "second order",
-    "one output or argument": "zero",
-    "finite differences": "unexplained",
+    clause_names.RUNS: "structure",
+    clause_names.TYPES_OF_FWD: "structure",
+    clause_names.TYPES_OF_BWD: "structure",
+    clause_names.VALUE: "value",
+    clause_names.VALUE_OF_REFERENCE: "value",
+    clause_names.PURE: "impure",
+    clause_names.LINEAR: "not linear",
+    clause_names.ZERO: "not linear",
+    clause_names.JIT: "batching",
+    clause_names.VMAP: "batching",
+    clause_names.SCAN: "batching",
+    clause_names.CHECKPOINT: "batching",
+    clause_names.DEVICES: "batching",
+    clause_names.SECOND_ORDER: "second order",
+    clause_names.ONE_AT_A_TIME: "zero",
+    clause_names.DIFFERENCES: "unexplained",
 }
 
 
@@ -101,7 +102,7 @@ def raw_of_wrong_shape(rule: Rule | None, call: Call, d_out: Sequence[Any]) -> d
 
 
 def _kind(check: Check) -> str:
-    if check.name.startswith("fwd returns the primal's tree") and _dtypes_alone(check.detail):
+    if check.name == clause_names.TYPES_OF_FWD and _dtypes_alone(check.detail):
         return "dtype"
     return next(kind for start, kind in BY_CLAUSE.items() if check.name.startswith(start))
 

@@ -10,14 +10,13 @@ import numpy as np
 
 from jbackprop.verify.automatic import automatic
 from jbackprop.verify.bounds import epsilon
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.distance import as_double, finite_gap, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import ACCURACY
 from jbackprop.verify.report import figure, table
 
 FLOAT32_BOUND, FLOAT64_BOUND = 1e-6, 1e-14  # of max|g|, for every parameter of every network of the project
-# each program runs once: LLVM's optimisation would take longer than it saves
-BARELY_OPTIMISED: Any = {"xla_backend_optimization_level": 0}
 _FLOAT64_IN_FLOAT32 = epsilon(np.dtype(np.float64)) / epsilon(np.dtype(np.float32))
 ERRORS = ("explicit_error", "rules_error", "explicit_error_float64", "rules_error_float64")
 

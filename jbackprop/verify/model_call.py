@@ -9,7 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jbackprop.verify.arguments import argument_names, function_name
-from jbackprop.verify.gradients import BARELY_OPTIMISED
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 
 
 class ModelCall(NamedTuple):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
-from jbackprop.verify.gradients import BARELY_OPTIMISED
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.model_steps import Program, Step, evaluate_steps
 from jbackprop.verify.structure import first_line
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.compare import compare_vjp
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.float64 import float64_scope
-from jbackprop.verify.gradients import BARELY_OPTIMISED
 from jbackprop.verify.model_chain import Layer, Measured, Precision, by_itself
 from jbackprop.verify.model_judge import Pair, judge, multiple
 from jbackprop.verify.model_report import LayerRows

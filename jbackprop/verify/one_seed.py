@@ -8,6 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jbackprop.verify.arguments import Call, argument_names, function_name, large, take_apart
+from jbackprop.verify.clause_names import RUNS
 from jbackprop.verify.clauses import (
     dtype_complaints,
     finite_difference_check,
@@ -114,7 +115,7 @@ def _find(asked: _Asked) -> _Found:
             pullback(asked.f, call)(call.values, d_out)  # raises, with the frame that tells its name
     except Exception as error:  # whatever a rule raises is a finding: the oracle took the same call
         if all(check.ok for check in checks):
-            checks.append(Check("the rule runs", False, in_words(error, asked.rule)))
+            checks.append(Check(RUNS, False, in_words(error, asked.rule)))
         return _without_running(asked, traced_oracle, checks, complaints)
     return _by_running(asked, (traced, again), traced_oracle, checks, complaints)
 

@@ -10,13 +10,12 @@ import numpy as np
 from jax.extend.core import Literal, jaxprs_in_params
 
 from jbackprop.verify.arguments import Call, large
+from jbackprop.verify.clause_names import PURE
 from jbackprop.verify.contract import same
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.pullback import Traced, compiled
 from jbackprop.verify.report import Check
 from jbackprop.verify.rule import Rule, traced_alone, zero_cotangent
-
-CLAUSE = "the same when called again"
 
 
 def purity_check(call: Call, comparison: Comparison, first: Traced, again: Traced, rule: Rule | None) -> Check:
@@ -28,16 +27,16 @@ def purity_check(call: Call, comparison: Comparison, first: Traced, again: Trace
     wanted = comparison.rule.pulled["random"]
     found = wanted if large(call) else comparison.run_rule(call.values, d_out)
     if not all(map(_identical, jax.tree.leaves(found.cotangents), jax.tree.leaves(wanted.cotangents))):
-        return Check(CLAUSE, False, "one compiled program gave two results: it draws on something outside")
+        return Check(PURE, False, "one compiled program gave two results: it draws on something outside")
     hint = "the rule depends on a hidden state (a counter, numpy's random numbers, a clock)"
     if rule is not None and rule.plain:
         d_out_of_rule = zero_cotangent(rule)
         if not _alike(*(traced_alone(rule, d_out_of_rule) for _ in range(2))):
-            return Check(CLAUSE, False, hint)
+            return Check(PURE, False, hint)
     if _alike(first.jaxpr, again.jaxpr):
-        return Check(CLAUSE, True)
-    check = same(CLAUSE, call, comparison, compiled([again], call.values, d_out)(call.values, d_out)[0], wanted)
-    return check if check.ok else Check(CLAUSE, False, f"{check.detail}: {hint}")
+        return Check(PURE, True)
+    check = same(PURE, call, comparison, compiled([again], call.values, d_out)(call.values, d_out)[0], wanted)
+    return check if check.ok else Check(PURE, False, f"{check.detail}: {hint}")
 
 
 def _alike(one: Any, other: Any) -> bool:

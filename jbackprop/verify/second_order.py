@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jbackprop.verify import clause_names
 from jbackprop.verify.arguments import Call
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.contract import name_of
 from jbackprop.verify.cotangents import SECOND_ORDER
 from jbackprop.verify.distance import as_double, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
-from jbackprop.verify.gradients import BARELY_OPTIMISED
 from jbackprop.verify.measure import Comparison, nan_allowed
 from jbackprop.verify.pullback import pullback
 from jbackprop.verify.report import Check
@@ -26,7 +27,6 @@ from jbackprop.verify.verdict import sentence
 
 SLACK = 64  # a second derivative amplifies rounding once more than the first
 STEPS = (1e-6, 1e-6, 1e-6, 1e-3, 1e-3)  # to points next by: at a kink the second derivatives need not agree
-CLAUSE = "second order"
 
 
 def second_order_check(
@@ -56,7 +56,7 @@ def second_order_check(
                 break
             if check is None or not check.ok or check.detail:
                 return check
-    return Check(CLAUSE, True)
+    return Check(clause_names.SECOND_ORDER, True)
 
 
 def _reverse(g: Callable[..., Any], call: Call) -> Callable[..., Any]:
@@ -94,7 +94,11 @@ def _compared(
             _compiled(both[1:], arguments)
         except Exception:  # a loop of unknown length: JAX's limit, not the rule's
             return None
-        return Check(CLAUSE, True, f"{words} not compared, JAX cannot take it through the rule: {first_line(error)}")
+        return Check(
+            clause_names.SECOND_ORDER,
+            True,
+            f"{words} not compared, JAX cannot take it through the rule: {first_line(error)}",
+        )
     values, *rest = arguments
     found = ("", 0.0)
     for step in (0.0, *STEPS):
@@ -102,9 +106,11 @@ def _compared(
         rule, oracle = run(point, *rest)
         difference = _difference(rule, oracle, call, comparison)
         if difference is None:
-            return Check(CLAUSE, True)
+            return Check(clause_names.SECOND_ORDER, True)
         found = difference
-    return Check(CLAUSE, False, f"{words}: {found[0]} is off by {sentence(found[1])} of its largest element")
+    return Check(
+        clause_names.SECOND_ORDER, False, f"{words}: {found[0]} is off by {sentence(found[1])} of its largest element"
+    )
 
 
 def _compiled(functions: Sequence[Callable[..., Any]], arguments: Sequence[Any]) -> Callable[..., Any]:

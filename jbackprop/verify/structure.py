@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jbackprop.verify.arguments import Call, put_together
+from jbackprop.verify.clause_names import TYPES_OF_BWD, TYPES_OF_FWD
 from jbackprop.verify.report import Check
 from jbackprop.verify.rule import Rule, raw_cotangents, zero_cotangent
 
@@ -18,7 +19,6 @@ def fwd_check(
 
     `words` explains an error.
     """
-    name = "fwd returns the primal's tree, shapes and dtypes"
 
     def types(of: Callable[[], Any]) -> str:
         return str(jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", jax.eval_shape(of)))
@@ -26,9 +26,9 @@ def fwd_check(
     try:
         found = types(lambda: jax.vjp(lambda *leaves: put_together(f, call, leaves), *call.values)[0])
     except Exception as error:  # newer versions of JAX refuse it themselves
-        return Check(name, False, words(error))
+        return Check(TYPES_OF_FWD, False, words(error))
     wanted = types(lambda: put_together(primal, call, call.values))
-    return Check(name, found == wanted, "" if found == wanted else f"{found} for {wanted}")
+    return Check(TYPES_OF_FWD, found == wanted, "" if found == wanted else f"{found} for {wanted}")
 
 
 def bwd_check(rule: Rule, words: Callable[[Exception, Rule, Any], str]) -> tuple[Check, dict[str, str]]:
@@ -36,29 +36,28 @@ def bwd_check(rule: Rule, words: Callable[[Exception, Rule, Any], str]) -> tuple
 
     `words` explains an error of `fwd` or `bwd`.
     """
-    name = "bwd returns a tuple with a cotangent of its shape and dtype for each argument"
     names = [n for i, n in enumerate(rule.names) if i not in rule.static]
     args = [a for i, a in enumerate(rule.args) if i not in rule.static]
     try:
         run = raw_cotangents(rule, zero_cotangent(rule))
     except Exception as error:
-        return Check(name, False, f"fwd does not run: {words(error, rule, None)}"), {}
+        return Check(TYPES_OF_BWD, False, f"fwd does not run: {words(error, rule, None)}"), {}
     if run.error is not None:
-        return Check(name, False, f"bwd does not run: {words(run.error, rule, run.residuals)}"), {}
+        return Check(TYPES_OF_BWD, False, f"bwd does not run: {words(run.error, rule, run.residuals)}"), {}
     returned = run.cotangents
     if not isinstance(returned, tuple | list):
-        return Check(name, False, f"it returns {_what(returned)}: write {_return(names)}"), {}
+        return Check(TYPES_OF_BWD, False, f"it returns {_what(returned)}: write {_return(names)}"), {}
     if len(returned) != len(args):
         arguments = ", ".join(names)
         found = f"it returns {len(returned)} for the {len(args)} arguments ({arguments})"
-        return Check(name, False, f"{found}: write {_return(names)}"), {}
+        return Check(TYPES_OF_BWD, False, f"{found}: write {_return(names)}"), {}
     complaints: dict[str, str] = {}
     for argument_name, argument, cotangent in zip(names, args, returned, strict=True):
         complaints |= _leaf_complaints(argument_name, argument, cotangent)
     serious = [f"d{n}: {text}" for n, text in complaints.items() if not text.startswith("None")]
     if isinstance(returned, list):
         serious.insert(0, f"it returns a list: write {_return(names)}")
-    return Check(name, not serious, "; ".join(serious)), complaints
+    return Check(TYPES_OF_BWD, not serious, "; ".join(serious)), complaints
 
 
 def first_line(error: Exception) -> str:

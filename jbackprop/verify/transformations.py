@@ -9,8 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jbackprop.verify.arguments import Call, large
+from jbackprop.verify.clause_names import CHECKPOINT, DEVICES, PURE, SCAN, VMAP
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.contract import same
-from jbackprop.verify.gradients import BARELY_OPTIMISED
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Pulled, RunOne, pullback
@@ -29,7 +30,7 @@ class _Way(NamedTuple):
     axis: int | None  # None: a single result, not stacked
 
 
-CLAUSES = {"vmap": "vmap is the loop", "scan": "the same in scan", "checkpoint": "the same under checkpoint"}
+CLAUSES = {"vmap": VMAP, "scan": SCAN, "checkpoint": CHECKPOINT}
 
 
 def transformation_checks(
@@ -61,7 +62,7 @@ def transformation_checks(
             check = Check(check.name, True, words) if by_operation.ok else check
         (passed if check.ok else failed).setdefault(way.clause, check)
     found = [failed.get(clause) or passed[clause] for clause in CLAUSES if clause in failed or clause in passed]
-    return [*found, Check("the same when called again", False, state)] if state else found
+    return [*found, Check(PURE, False, state)] if state else found
 
 
 def _results(
@@ -92,7 +93,7 @@ def sharding_check(f: Callable[..., Any], call: Call, comparison: Comparison) ->
     devices = jax.devices()
     if len(devices) == 1:
         return None
-    name = f"the same on {len(devices)} devices"
+    name = f"{DEVICES} {len(devices)} devices"
     mesh = Mesh(np.asarray(devices), ("devices",))
 
     def split(leaf: Any) -> Any:
