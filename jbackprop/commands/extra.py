@@ -1,9 +1,9 @@
 """Commands that need the packages of the extra `train`."""
 
-import sys
 from collections.abc import Callable
 
-MISUSE = 2
+from jbackprop.commands.options import misuse
+
 EXTRA = (
     "PIL",
     "grain",
@@ -12,6 +12,7 @@ EXTRA = (
     "msgspec",
     "optax",
     "orbax",
+    "psutil",
     "rich",
     "sklearn",
     "tensorflow_datasets",
@@ -26,5 +27,4 @@ def with_extra(command: str, work: Callable[[], int]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in EXTRA:
             raise
-        print(f"jbackprop {command}: {error.name} is missing: pip install 'jbackprop[train]'", file=sys.stderr)
-        return MISUSE
+        return misuse(command, f"{error.name} is missing: pip install 'jbackprop[train]'")

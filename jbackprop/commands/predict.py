@@ -1,4 +1,4 @@
-"""`jbackprop predict RUN IMAGE [--out FILE.png]`."""
+"""`jbackprop predict RUN IMAGE [--best] [--out FILE.png]`."""
 
 import argparse
 import sys
@@ -25,15 +25,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="a PNG, JPEG or whatever else Pillow reads")
     words = "write a picture of the image, of what the network saw, and of the probabilities"
     parser.add_argument("--out", type=Path, metavar="FILE.png", help=words)
-    words = "the folder of the IDX files, for a network whose pixels are normalised by all of them"
+    words = "the parameters of the checkpoint with the best test accuracy, not those at the end"
+    parser.add_argument("--best", action="store_true", help=words)
+    words = "the folder of the IDX files, for a run whose pixels are normalised and that has no summary.json"
     parser.add_argument("--data.dir", dest="data_dir", metavar="FOLDER", help=words)
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix.lower() != ".png":
         return _misuse(f"--out: a PNG file is written, so its name ends in .png, got {options.out}")
-    return with_extra("predict", lambda: _predict(options.run, options.image, options.out, options.data_dir))
+    return with_extra(
+        "predict", lambda: _predict(options.run, options.image, options.out, options.data_dir, options.best)
+    )
 
 
-def _predict(folder: Path, image: Path, out: Path | None, data_dir: str | None) -> int:
+def _predict(folder: Path, image: Path, out: Path | None, data_dir: str | None, best: bool) -> int:
     from jbackprop.training.config import ConfigError
     from jbackprop.training.data import DataError
     from jbackprop.training.predict import predict
@@ -44,7 +48,7 @@ def _predict(folder: Path, image: Path, out: Path | None, data_dir: str | None) 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"jbackprop predict: {message}", file=sys.stderr)
-            prediction = predict(read_run(folder), image, loader(data_dir))
+            prediction = predict(read_run(folder), image, loader(data_dir), best)
     except (ConfigError, DataError, ImageError, RunError) as error:
         return _misuse(str(error))
     _show(prediction, image)
@@ -59,7 +63,8 @@ def _show(prediction: Any, image: Path) -> None:
 
     console = Console()
     plain: Any = {"highlight": False, "markup": False, "soft_wrap": True}
-    console.print(f"{image}: {'; '.join(prediction.prepared.steps)}\n", **plain)
+    console.print(f"{image}: {'; '.join(prediction.prepared.steps)}", **plain)
+    console.print(f"parameters: {prediction.parameters}\n", **plain)
     letters = in_letters(prediction.prepared.ink)
     if len(letters.partition("\n")[0]) <= console.width:
         console.print(letters, **plain)

@@ -6,10 +6,14 @@
 """
 
 import json
+import logging
+import os
+import re
 import shutil
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,7 +28,8 @@ from jbackprop.training.checkpoint_files import FOLDER, Damaged
 from jbackprop.training.loop import Metrics, Position
 from jbackprop.training.run import RunError
 
-PROGRESS, ARRAYS = "progress.json", "arrays"
+PROGRESS, ARRAYS, PARAMS = "progress.json", "arrays", "state/params/"
+OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 SHARE = 0.05  # of the time may go into writing
 
 
@@ -53,7 +58,7 @@ class Writer:
             return bool(self.every)
         if epoch % self.every:
             return False
-        return distributed.of_first(self._took <= self.share * (time.perf_counter() - self._done))
+        return bool(distributed.of_first(self._took <= self.share * (time.perf_counter() - self._done)))
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, and removes those that are too old."""
@@ -82,11 +87,32 @@ def write(folder: Path, checkpoint: Checkpoint) -> Path:
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
         partial.mkdir(parents=True)
     arrays = _arrays(checkpoint)
-    ocp.save(str(partial / ARRAYS), {key: leaf for key, leaf in arrays.items() if leaf.size})
+    try:
+        with _without_logs():
+            ocp.save(str(partial / ARRAYS), {key: leaf for key, leaf in arrays.items() if leaf.size})
+    except ValueError as error:
+        if code := OS_ERROR.search(str(error)):  # of tensorstore, which has no OSError
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(target)) from error
+        raise
     if first:
         (partial / PROGRESS).write_text(_progress(checkpoint, arrays), encoding="utf-8")
         files.seal(partial, target)
     return target
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """Orbax logs the traceback of each of its threads that fails, and raises the same error."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def newest(run_folder: Path, like: Position) -> tuple[str, Checkpoint] | None:
@@ -118,8 +144,6 @@ def read(path: Path, like: Position) -> Checkpoint:
 
     Raises `RunError` where its arrays have other names, shapes or dtypes than `like`, or cannot be loaded.
     """
-    from orbax.checkpoint import v1 as ocp
-
     files.verify(path)
     written = _read_progress(path / PROGRESS)
     wanted: dict[str, Any] = {key: _abstract(leaf) for key, leaf in _of_position(like).items()}
@@ -127,17 +151,40 @@ def read(path: Path, like: Position) -> Checkpoint:
         if key not in wanted and not key.startswith("state/"):
             wanted[key] = np.zeros(shape, dtype)
     _compare(path, written["arrays"], wanted)
+    arrays = _loaded(path, {key: leaf for key, leaf in wanted.items() if 0 not in leaf.shape})
+    return _put_together(
+        {key: np.zeros(leaf.shape, leaf.dtype) for key, leaf in wanted.items()} | arrays, written, like
+    )
+
+
+def best_params(run_folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns which checkpoint is the best (`checkpoint_files.best`), and its parameters by their paths.
+
+    Raises `RunError` where there is none, or it is damaged.
+    """
+    best = files.best(run_folder / FOLDER)
+    if best is None:
+        raise RunError(f"{run_folder} has no best checkpoint, which is marked after an epoch that writes one")
+    path = run_folder / FOLDER / best["checkpoint"]
     try:
-        arrays = ocp.load(
-            str(path.resolve() / ARRAYS), {key: leaf for key, leaf in wanted.items() if 0 not in leaf.shape}
-        )
+        files.verify(path)
+    except Damaged as error:
+        raise RunError(f"{error}; without --best the parameters at the end are used") from error
+    written = _read_progress(path / PROGRESS)["arrays"]
+    wanted = {key: np.zeros(shape, dtype) for key, (shape, dtype) in written.items() if 0 not in shape}
+    found = _loaded(path, wanted)
+    return best, {key.removeprefix(PARAMS): leaf for key, leaf in found.items() if key.startswith(PARAMS)}
+
+
+def _loaded(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    from orbax.checkpoint import v1 as ocp
+
+    try:
+        return ocp.load(str(path.resolve() / ARRAYS), wanted)
     except Exception as error:  # orbax and tensorstore raise many kinds
         # the files are as they were written: it is for want of memory, of permission, of another orbax, ...
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise RunError(f"{path} is whole but cannot be loaded ({reason}); nothing has been changed") from error
-    return _put_together(
-        {key: np.zeros(leaf.shape, leaf.dtype) for key, leaf in wanted.items()} | arrays, written, like
-    )
 
 
 def _read_progress(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from jbackprop.training.sections import Distributed as Distributed
 from jbackprop.training.sections import Mesh as Mesh
 from jbackprop.training.sections import Network as Network
 from jbackprop.training.sections import Optimizer as Optimizer
-from jbackprop.training.unusable import unusable
+from jbackprop.training.unusable import NO_CLASSIFIERS, unusable
 
 Gradient = Literal["explicit", "rules", "automatic"]
 Loop = Literal["auto", "scan", "steps"]
@@ -170,6 +170,18 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
+def flat(config: Config) -> dict[str, Any]:
+    """Returns the value of every setting under the key that errors and the command line name it by.
+
+    >>> flat(Config())["network.hidden"]
+    (64,)
+    """
+    settings: dict[str, Any] = {}
+    for key, value in msgspec.to_builtins(config).items():
+        settings |= {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+    return settings
+
+
 def _lines(part: dict[str, Any]) -> list[str]:
     # JSON's strings, numbers and lists are TOML's too, but for the surrogate pairs of ensure_ascii
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in part.items() if value is not None]
@@ -212,6 +224,7 @@ def _in_words(message: str) -> str:
     if message.startswith("Invalid enum value"):
         field = _field_type(section)
         message += f"; known values: {', '.join(field)}" if field else ""
+        message += "".join(f"; {why}" for name, why in NO_CLASSIFIERS.items() if f"'{name}'" in message)
     return f"{section}: {message[0].lower()}{message[1:]}" if section else message
 
 

@@ -1,7 +1,5 @@
 """From a prepared tensorflow-datasets folder to arrays on the device."""
 
-import contextlib
-import io
 import math
 import os
 from pathlib import Path
@@ -86,7 +84,9 @@ def _rows(split: Split, seed: int | None, rows: tuple[int, int] | None) -> Split
 
 def standardised(dataset: Dataset) -> Dataset:
     """Returns the data set with the mean and the standard deviation of all pixels of its training images."""
-    counts = np.bincount(np.asarray(dataset.train.images).ravel(), minlength=256)
+    from jbackprop.training.streaming import blocks  # which imports this module
+
+    counts = np.sum([np.bincount(block.images.ravel(), minlength=256) for block in blocks(dataset.train)], axis=0)
     values = np.arange(256) / dataset.white
     mean = float(counts @ values / counts.sum())
     return dataset._replace(mean=mean, std=float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum())))
@@ -97,10 +97,24 @@ def load_idx(name: str, data_dir: str | None, on_device: int = ON_DEVICE) -> Dat
 
     Training images of more than `on_device` bytes stay in their files (`streaming.columns`). Raises `DataError`.
     """
-    from jbackprop.training.records import arrays
     from jbackprop.training.sources import prepared  # 0.4 s: tensorflow-datasets
 
-    builder = prepared(name, data_dir)
+    return _of(name, prepared(name, data_dir), on_device)
+
+
+def load_digits(folder: Path, on_device: int = ON_DEVICE) -> Dataset:
+    """Returns the digits of `training/digits.py`, prepared in `folder` on the first call.
+
+    Raises `DataError` where the folder cannot be written or what it holds is not the data set.
+    """
+    from jbackprop.training.sources import digits  # 0.4 s: tensorflow-datasets
+
+    return _of("digits", digits(folder), on_device)
+
+
+def _of(name: str, builder: Any, on_device: int) -> Dataset:
+    from jbackprop.training.records import arrays
+
     test = Split(*map(jnp.asarray, arrays(builder, "test")))
     train = in_files(builder, on_device) or Split(*map(jnp.asarray, arrays(builder, "train")))
     return Dataset(train, test, classes=CLASSES, white=WHITE[name])
@@ -114,71 +128,3 @@ def in_files(builder: Any, on_device: int) -> Split | None:
     from jbackprop.training.streaming import columns  # which imports this module
 
     return columns(builder, "train")
-
-
-def load_digits(folder: Path, on_device: int = ON_DEVICE) -> Dataset:
-    """Returns the digits of `training/digits.py`, prepared in `folder` on the first call.
-
-    Raises `DataError` where the folder cannot be written or what it holds is not the data set.
-    """
-    import tensorflow_datasets as tfds  # 0.4 s; not for those who import this module for its types
-
-    from jbackprop.training.digits import Digits
-
-    try:
-        builder = _builder(Digits, folder, tfds.core.FileFormat.ARRAY_RECORD)
-        prepare(builder)
-    except OSError as error:
-        raise DataError(f"digits: cannot prepare the data in {folder}: {error}. Another folder: --data.dir") from error
-    train, test = in_files(builder, on_device) or read(builder, "train"), read(builder, "test")
-    return Dataset(train, test, classes=CLASSES, white=WHITE["digits"])
-
-
-def _builder(kind: Any, folder: Path, file_format: Any) -> Any:
-    """Returns the builder, which reads what is prepared already. Raises `DataError` where that is damaged."""
-    try:
-        return kind(data_dir=str(folder), file_format=file_format)
-    except OSError:
-        raise
-    except Exception as error:  # protobuf's ParseError and others, by what is wrong with the file
-        raise DataError(
-            f"{kind.name}: {folder / kind.name / str(kind.VERSION)} is damaged ({INFO}: {type(error).__name__}). "
-            f"Remove it and run again"
-        ) from error
-
-
-def prepare(builder: Any) -> None:
-    """Writes the builder's files, unless they are there. tfds writes to another folder first and renames it, so that an
-    interrupted preparation leaves nothing that is read later.
-    """
-    folder = Path(builder.data_dir)
-    if _is_prepared(folder):
-        return
-    if folder.exists():
-        raise DataError(f"{builder.name}: {folder} is damaged (it has no {INFO}). Remove it and run again")
-    silence = io.StringIO()  # tfds prints its progress with print() and tqdm
-    try:
-        with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
-            builder.download_and_prepare()
-    except OSError:
-        if not _is_prepared(folder):  # else another process has prepared the same folder meanwhile
-            raise
-
-
-def _is_prepared(folder: Path) -> bool:
-    return (folder / INFO).is_file()  # builder.is_prepared() says the same, with a warning where it is false
-
-
-def read(builder: Any, split: str) -> Split:
-    """Returns one split. Raises `DataError` where files are missing or do not hold what the builder describes."""
-    try:
-        source = builder.as_data_source(split=split)
-        records = source.__getitems__(range(len(source)))
-        images = np.stack([record["image"] for record in records])
-        labels = np.array([record["label"] for record in records], np.int32)
-    except Exception as error:  # array_record raises bare RuntimeErrors, tfds half a dozen kinds
-        raise DataError(
-            f"{builder.name}: cannot read the {split} split in {builder.data_dir} ({type(error).__name__}: {error}). "
-            f"Remove that folder and run again"
-        ) from error
-    return Split(jnp.asarray(images), jnp.asarray(labels))

@@ -16,13 +16,14 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
 
+from jbackprop.training import lock
 from jbackprop.training.config import Config, ConfigError, Distributed
 from jbackprop.training.interrupt import Request, Stop
 from jbackprop.training.run import RunError
@@ -30,7 +31,8 @@ from jbackprop.training.run import RunError
 ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 AUTO = "auto"
 CONNECT_SECONDS, SILENT_SECONDS = 60, 20
-LONGEST_PATH = 4096
+LONGEST_WORDS = 8192  # a path has 4096 at most
+DONE, REFUSED = b"+", b"-"
 LOOPBACK = ("127.0.0.1", "localhost")
 STATUS = re.compile(r"(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
 
@@ -152,33 +154,54 @@ def agreed(stop: Stop) -> Stop:
     return Agreed(stop) if processes() > 1 and isinstance(stop, Request) else stop
 
 
-def of_first(value: bool) -> bool:
+def of_first(value: int) -> int:
     """Returns what process 0 says, in every process: time, for one, is not the same for all."""
     if processes() == 1:
         return value
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.broadcast_one_to_all(np.array(value)))
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def shared_folder(new: Callable[[], Path]) -> Path:
     """Returns the run folder that process 0 has made, in every process. Raises `RunError` where it could not."""
     if processes() == 1:
         return new()
+    return Path(os.fsdecode(_by_first(lambda: os.fsencode(new().resolve()))))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of the run folder in process 0. Raises `RunError`, in every process, where another run has it."""
+    with ExitStack() as held:
+
+        def take() -> bytes:
+            held.enter_context(lock.locked(folder))
+            return b""
+
+        if processes() == 1:
+            take()
+        else:
+            _by_first(take)
+        yield
+
+
+def _by_first(work: Callable[[], bytes]) -> bytes:
+    """Returns what process 0 has got by `work`, or raises its `RunError`, in every process."""
     from jax.experimental import multihost_utils
 
-    path, refusal = b"", None
+    said = b""
     if writes():
         try:
-            path = os.fsencode(new().resolve())
+            said = DONE + work()
         except RunError as error:
-            refusal = error
-    letters = np.zeros(LONGEST_PATH, np.uint8)
-    letters[: len(path)] = np.frombuffer(path, np.uint8)
-    path = bytes(multihost_utils.broadcast_one_to_all(letters)).rstrip(b"\0")
-    if not path:
-        raise refusal or RunError("process 0 cannot make the run folder")
-    return Path(os.fsdecode(path))
+            said = REFUSED + os.fsencode(str(error))[: LONGEST_WORDS - 1]
+    letters = np.zeros(LONGEST_WORDS, np.uint8)
+    letters[: len(said)] = np.frombuffer(said, np.uint8)
+    said = bytes(multihost_utils.broadcast_one_to_all(letters)).rstrip(b"\0")
+    if said.startswith(REFUSED):
+        raise RunError(os.fsdecode(said[1:]))
+    return said[1:]
 
 
 @contextmanager

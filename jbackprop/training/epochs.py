@@ -33,6 +33,8 @@ Epoch = Callable[..., tuple[State, np.ndarray, np.ndarray]]
 def scanned(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None) -> Epoch:
     """Returns the epoch as a compiled loop over its steps. Its bounds are arguments: one program serves every part."""
 
+    from jbackprop.training import distributed  # which imports this module
+
     def part(state: State, split: Split, batches: jax.Array, bounds: jax.Array, logged: Any) -> tuple[State, Any]:
         def one(i: jax.Array, carry: tuple[State, Any]) -> tuple[State, Any]:
             state, value = step(carry[0], split, batches[i])
@@ -48,8 +50,7 @@ def scanned(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layo
     bounds = np.zeros(2, np.int32)
     jitted = jax.jit(part, donate_argnums=0, **meshes.compiled_for(layout))
     compiled = jitted.lower(start, split, batches, bounds, nothing).compile()
-    # processes that share a mesh must make the same calls, and time is not the same for all
-    pace = steps if jax.process_count() > 1 else FIRST_CALL
+    pace = FIRST_CALL
 
     def run(
         state: State, key: jax.Array, epoch: int, stop: Stop, first: int = 0, last: int | None = None
@@ -63,9 +64,9 @@ def scanned(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layo
             began = time.perf_counter()
             state, logged = compiled(state, split, batches, np.array([first, until], np.int32), nothing)
             parts.append(jax.tree.map(lambda value, a=first, b=until: np.asarray(value)[a:b], logged))
-            if jax.process_count() == 1:
-                seconds = (time.perf_counter() - began) / (until - first)
-                pace = max(1, min(steps, int(PROMPT / max(seconds, 1e-9))))
+            seconds = (time.perf_counter() - began) / (until - first)
+            # processes that share a mesh must make the same calls, and time is not the same for all
+            pace = distributed.of_first(max(1, min(steps, int(PROMPT / max(seconds, 1e-9)))))
             first = end if _diverged(parts[-1]) else until
         return state, *_joined(parts, np.concatenate)
 
@@ -101,7 +102,7 @@ def streamed(step: Step, dataset: Dataset, order: Order, start: Any, layout: Lay
 
     split, batch_size = dataset.train, order(meshes.whole_key(layout), np.int32(0)).shape[1]
     rows = streaming.local_rows(layout, batch_size)
-    some = Split(*(part[rows] for part in split))
+    some = streaming.taken(split, rows)
     place = partial(streaming.on_devices, layout=layout, batch_size=batch_size)
     compiled = jax.jit(one, donate_argnums=0, **meshes.compiled_for(layout)).lower(start, place(some)).compile()
 

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from matplotlib.figure import Figure
 
-from jbackprop.training import agreement, interrupt, objective, plots, run, summary_json
+from jbackprop.training import agreement, interrupt, objective, plots, run, streaming, summary_json
 from jbackprop.training import mesh as meshes
 from jbackprop.training.certificate import Certificate, certify, save_certificate
 from jbackprop.training.config import Config
@@ -88,7 +88,7 @@ def finish(
     if stop() and not ended:
         ended = _stopped_late(folder, config, gradients, stop)
     rows = record.metrics, record.of_seeds
-    summary_json.save(folder, config, trainer, *rows, evaluation, gradients, ended, command)
+    summary_json.save(folder, config, dataset, trainer, *rows, evaluation, gradients, ended, command)
     return Result(folder, *rows, params, dataset.test.labels.size, certificate, gradients, ended, stop(), record.saved)
 
 
@@ -120,8 +120,8 @@ def _plot_run(folder: Path, trainer: Trainer, dataset: Dataset, metrics: Sequenc
 
 
 def _compare(config: Config, dataset: Dataset, trainer: Trainer, params: Any) -> GradientComparison:
-    images, labels = map(np.asarray, dataset.train)  # NumPy's slices compile nothing
-    x, y = trainer.model.prepare(images[: config.batch_size]), labels[: config.batch_size]
+    images, y = streaming.taken(dataset.train, slice(config.batch_size))  # NumPy's slices compile nothing
+    x = trainer.model.prepare(images)
     # in float32 also where the run computes in bfloat16, whose rounding would hide a small mistake
     model = objective.of_run(msgspec.structs.replace(config, dtype="float32"), dataset)
     return compare_gradients(model.loss, model.loss_and_grads, params, x, y)

@@ -10,11 +10,12 @@ import numpy as np
 
 from jbackprop.layers.sigmoid import sigmoid
 from jbackprop.layers.softmax import softmax
-from jbackprop.networks import cnn, mlp, two_layer
+from jbackprop.networks import cnn, graph, mlp, two_layer
 from jbackprop.networks.cnn_sizes import Block
 from jbackprop.networks.costs import COSTS, widened
 from jbackprop.training.config import ConfigError, Network
 from jbackprop.training.data import Dataset
+from jbackprop.training.residual import residual
 from jbackprop.training.weights import redrawn
 
 OBJECTIVES = {
@@ -58,6 +59,9 @@ def build(config: Network, dataset: Dataset) -> Model:
         case "mlp":
             options = {"activation": config.activation or "relu"}
             return model(mlp, {"sizes": sizes, **options}, options, first_layer=lambda params: params[0]["w"])
+        case "graph":
+            options = {"graph": residual(sizes, widened(COSTS[config.cost]))}
+            return model(graph, options, options, first_layer=lambda params: params["w1"])
         case "cnn":
             options = {"sizes": cnn_sizes(config, (height, width, channels), dataset.classes)}
             return model(cnn, options, options, first_layer=lambda params: params["conv"][0]["w"])
@@ -89,12 +93,13 @@ def _model(
     network: Any, sizes: dict, options: dict, prepare: Callable, config: Network, first_layer: Callable
 ) -> Model:
     cost = widened(COSTS[config.cost])
+    with_cost = options if network is graph else {"cost": cost, **options}  # a graph ends in its own
     return Model(
         init=redrawn(partial(network.init, **sizes), config.weights, config.biases),
         prepare=prepare,
         logits=lambda params, x: network.forward(params, x, **options)[0],
-        loss=partial(network.loss, cost=cost, **options),
-        loss_and_grads=partial(network.loss_and_grads, cost=cost, **options),
+        loss=partial(network.loss, **with_cost),
+        loss_and_grads=partial(network.loss_and_grads, **with_cost),
         first_layer=first_layer,
         losses=jax.vmap(lambda logits, label: cost.fwd(logits[None], label[None])[0]),
         outputs=softmax if config.cost == "cross_entropy" else sigmoid,

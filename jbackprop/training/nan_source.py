@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.training import mesh as meshes
+from jbackprop.training import streaming
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.interrupt import never
 from jbackprop.training.loop import Position, TrainingError
@@ -32,7 +33,7 @@ def explain(trainer: Trainer, dataset: Dataset, good: Position, error: TrainingE
     rows = np.asarray(trainer.order(key, np.int32(epoch)))[step]
     if trainer.seeds > 1:
         state, rows = of_seed(state, seed), rows[seed]
-    batch = Split(*(jnp.asarray(part[rows]) for part in dataset.train))
+    batch = Split(*map(jnp.asarray, streaming.taken(dataset.train, rows)))
     where = f"step {int(state.step) + 1}"
     words = entry(trainer.model, meshes.gathered(state.params, trainer.layout), batch)
     return f"{where}: {words or 'the gradient is finite, the update of the optimiser is not'}"

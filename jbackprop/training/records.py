@@ -1,7 +1,7 @@
 """All examples of a prepared split as two arrays, without tfds' decoding of one record at a time."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from jbackprop.training.data import DataError
 
 example_proto: Any = tf_example_pb2  # type checkers do not see what protobuf generates
 Decode = Callable[[Any], bytes]
+AT_A_TIME = 8192  # records in memory of which the labels alone are wanted
 
 
 class Records(NamedTuple):
@@ -25,10 +26,19 @@ class Records(NamedTuple):
 
     def read(self, rows: Int[np.ndarray, " n"]) -> tuple[UInt8[np.ndarray, "n h w c"], Int32[np.ndarray, " n"]]:
         """Returns images and labels of these of the records that are used."""
-        chosen = self.rows[np.asarray(rows, np.int64)].tolist()
-        examples = [_example(record, self.decode) for record in self.source.__getitems__(chosen)]
+        examples = [(self.decode(features["image"]), _label(features)) for features in self._features(rows)]
         images = np.frombuffer(b"".join(image for image, _ in examples), np.uint8).reshape(-1, *self.shape)
         return images, np.array([label for _, label in examples], np.int32)
+
+    def labels(self, rows: Int[np.ndarray, " n"]) -> Int32[np.ndarray, " n"]:
+        """Returns the labels of these of the records that are used; no image is decoded or kept."""
+        parts = [rows[start : start + AT_A_TIME] for start in range(0, len(rows), AT_A_TIME)]
+        return np.array([_label(features) for part in parts for features in self._features(part)], np.int32)
+
+    def _features(self, rows: Int[np.ndarray, " n"]) -> Iterator[Any]:
+        chosen = self.rows[np.asarray(rows, np.int64)].tolist()
+        for record in self.source.__getitems__(chosen):
+            yield example_proto.Example.FromString(record).features.feature
 
 
 def opened(builder: Any, split: str) -> Records:
@@ -60,9 +70,8 @@ def arrays(builder: Any, split: str) -> tuple[UInt8[np.ndarray, "n h w c"], Int3
     return images, labels
 
 
-def _example(record: bytes, decode: Decode) -> tuple[bytes, int]:
-    features = example_proto.Example.FromString(record).features.feature
-    return decode(features["image"]), features["label"].int64_list.value[0]
+def _label(features: Any) -> int:
+    return features["label"].int64_list.value[0]
 
 
 def _as_they_are(image: Any) -> bytes:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from jbackprop.training.config import Data
+from jbackprop.training.config import Data, flat
 from jbackprop.training.data import Dataset
 from jbackprop.training.report_curves import curve, panels
 from jbackprop.training.report_findings import findings
@@ -124,7 +123,7 @@ def _curves(runs: Sequence[SavedRun], headings: Sequence[str]) -> str:
 
 
 def _differences(runs: Sequence[SavedRun], headings: Sequence[str]) -> str:
-    settings = [_flat(run) for run in runs]
+    settings = [{key: _setting(value) for key, value in flat(run.config).items()} for run in runs]
     keys = list(dict.fromkeys(key for each in settings for key in each if key not in UNIMPORTANT))
     rows = {key: [each.get(key, "–") for each in settings] for key in keys}
     differing = {key: values for key, values in rows.items() if len(set(values)) > 1}
@@ -138,14 +137,6 @@ def _differences(runs: Sequence[SavedRun], headings: Sequence[str]) -> str:
     words = f"{len(differing)} of {len(rows)} settings differ; – is the network's own default."
     table = f"<thead><tr><th scope='col'>setting</th>{head}</tr></thead><tbody>{body}</tbody>"
     return f"<p class='small soft'>{words}</p><div class='scroll'><table class='runs settings'>{table}</table></div>"
-
-
-def _flat(run: SavedRun) -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in msgspec.to_builtins(run.config).items():
-        inner: dict[str, Any] = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-        flat |= {name: _setting(setting) for name, setting in inner.items()}
-    return flat
 
 
 def _setting(setting: Any) -> str:

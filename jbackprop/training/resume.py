@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from jbackprop.training import checkpoint, distributed, summary_json
 from jbackprop.training import checkpoint_files as files
 from jbackprop.training.checkpoint import Checkpoint
-from jbackprop.training.config import Config, ConfigError
-from jbackprop.training.data import Dataset
+from jbackprop.training.config import Config, ConfigError, flat
+from jbackprop.training.data import Dataset, Split
 from jbackprop.training.environment import device, versions
 from jbackprop.training.loop import beginning
 from jbackprop.training.run import RunError
-from jbackprop.training.streaming import streams
+from jbackprop.training.streaming import blocks
 from jbackprop.training.trainer import Trainer
 
 # what changes nothing in the numbers, or where the same data lies and who computes with it
@@ -40,7 +39,7 @@ class Finished(Exception):
 
 def check(folder: Path, before: Config, config: Config) -> None:
     """Raises `ConfigError` for a setting that the run has otherwise, `Finished` where there is nothing left to do."""
-    old, new = (_flat(msgspec.to_builtins(one)) for one in (before, config))
+    old, new = flat(before), flat(config)
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and key not in FREE and key.partition(".")[0] not in FREE:
             raise ConfigError(
@@ -63,7 +62,7 @@ def check(folder: Path, before: Config, config: Config) -> None:
         )
 
 
-def position(folder: Path, trainer: Trainer, config: Config, dataset: Dataset, made: dict[str, Any]) -> Checkpoint:
+def position(folder: Path, trainer: Trainer, config: Config, made: dict[str, Any]) -> Checkpoint:
     """Returns where the run stands: its last checkpoint that is whole, else its beginning.
 
     Warns of damaged checkpoints, which are set aside, and of other versions. Raises `RunError` where the data are not
@@ -79,11 +78,12 @@ def position(folder: Path, trainer: Trainer, config: Config, dataset: Dataset, m
 
 
 def _check_made(folder: Path, config: Config, before: Mapping[str, Any], made: dict[str, Any]) -> None:
-    for key, words in (
-        ("data", f"the images or labels of {config.data.name}"),
-        ("loop", "loop"),
-        ("together", "seeds"),
-    ):
+    # older runs kept the digest of the training split alone
+    data = before["data"] if isinstance(before["data"], dict) else {"training": before["data"]}
+    if others := [split for split, digest in data.items() if digest != made["data"][split]]:
+        words = f"the images or labels of {config.data.name}: not as the run was trained"
+        raise RunError(f"{folder}: {words}: another {' and another '.join(others)} split")
+    for key, words in (("loop", "loop"), ("together", "seeds")):
         if before[key] != made[key]:
             raise RunError(f"{folder}: {words}: not as the run was trained ({before[key]}, here {made[key]})")
     if other := _others(before["computed_with"], made["computed_with"]):
@@ -95,18 +95,20 @@ def made(config: Config, trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
     mesh = f"{config.mesh.data} x {config.mesh.model}"
     computed_with = versions() | {"device": device(), "mesh": mesh}
     return {
-        "data": _digest(dataset),
+        "data": {"training": _digest(dataset.train), "test": _digest(dataset.test)},
         "loop": trainer.loop,
         "together": trainer.together,
         "computed_with": computed_with,
     }
 
 
-def _digest(dataset: Dataset) -> str:
-    """SHA-256 of the training split; of its labels alone where the images are in files."""
-    digest = hashlib.sha256(str(dataset.train.images.shape).encode())
-    for part in (dataset.train.labels,) if streams(dataset.train) else dataset.train:
-        digest.update(np.ascontiguousarray(np.asarray(part)).data)
+def _digest(split: Split) -> str:
+    """SHA-256 of all images and labels, each record read once."""
+    digest, labels = hashlib.sha256(str(split.images.shape).encode()), []
+    for block in blocks(split):
+        digest.update(np.ascontiguousarray(block.images).data)
+        labels.append(block.labels)
+    digest.update(np.concatenate(labels).data)
     return digest.hexdigest()
 
 
@@ -116,13 +118,6 @@ def _others(before: Mapping[str, Any], here: dict[str, Any]) -> str:
 
 def _stretched(config: Config) -> bool:
     return config.optimizer.schedule == "cosine" and config.optimizer.decay_over is None
-
-
-def _flat(content: dict[str, Any]) -> dict[str, Any]:
-    flat = {}
-    for key, value in content.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
 
 
 def _shown(value: Any) -> str:

@@ -4,8 +4,10 @@ import itertools
 import json
 import math
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,19 @@ def save_params(folder: Path, params: Any) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     arrays: Any = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
     write(folder / "params.npz", lambda path: np.savez(path, **arrays))
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Raises `RunError` where the system refuses to write into a run's folder, for want of room for example."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise RunError(
+            f"{where}: {error.strerror or error}. The run has ended; from its last checkpoint it goes on with "
+            f"jbackprop train --resume {shlex.quote(str(folder))}"
+        ) from error
 
 
 def write(target: Path, to: Callable[[Path], Any]) -> None:

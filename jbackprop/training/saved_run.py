@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,11 @@ def load_params(folder: Path, model: Model) -> Any:
     Raises `RunError` where an array is missing, unknown or of another shape or dtype than the network's.
     """
     path = folder / "params.npz"
-    arrays = _arrays(path)
+    return fitted(path, _arrays(path), model)
+
+
+def fitted(path: Path, arrays: Mapping[str, np.ndarray], model: Model) -> Any:
+    """Returns the arrays in `path` as the network's own tree. Raises `RunError` as `load_params` does."""
     wanted, tree = jax.tree_util.tree_flatten_with_path(jax.eval_shape(model.init, jax.random.key(0)))
     names = [jax.tree_util.keystr(place, simple=True, separator="/") for place, _ in wanted]
     for words, wrong in (("lacks", set(names) - set(arrays)), ("has the unknown", set(arrays) - set(names))):

@@ -17,10 +17,11 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Settings that are None take the network's own default; a setting that the network does not have is refused.
     """
 
-    name: Literal["two_layer", "mlp", "cnn"] = "two_layer"
-    """Module of jbackprop.networks."""
+    name: Literal["two_layer", "mlp", "cnn", "graph"] = "two_layer"
+    """Module of jbackprop.networks; graph is a residual perceptron (`residual.py`). Its `deep` and `regression` give
+    numbers with a squared error and name no class: they are not trained here."""
     hidden: tuple[Width, ...] = (64,)
-    """Widths of the hidden dense layers: exactly one for two_layer."""
+    """Widths of the hidden dense layers: exactly one for two_layer, all equal for graph."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus"] | None = None
     """mlp: activation of the hidden layers."""
     channels: tuple[Width, ...] | None = None

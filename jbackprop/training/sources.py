@@ -53,6 +53,22 @@ def prepared(name: str, data_dir: str | None = None) -> Any:
         raise DataError(f"{name}: cannot prepare the data of {folder}: {error}. Another folder: --data.dir") from error
 
 
+def digits(folder: Path) -> Any:
+    """Returns the builder of `digits`, prepared below `folder` on the first call. Raises `DataError`."""
+    from jbackprop.training.digits import Digits
+
+    target = folder / Digits.name / str(Digits.VERSION)
+    try:
+        if target.exists() and not _is_prepared(target):
+            raise DataError(f"digits: {target} is damaged (it has no {INFO}). Remove it and run again")
+        if not target.exists():
+            _clear(target)
+            _write(Digits(data_dir=str(folder), file_format=FORMAT))
+    except OSError as error:
+        raise DataError(f"digits: cannot prepare the data in {folder}: {error}. Another folder: --data.dir") from error
+    return _opened("digits", target)
+
+
 def _stock_folder() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
@@ -66,7 +82,7 @@ def _from_idx(name: str, paths: Mapping[str, Path]) -> Any:
         plain = unpack(files)
         examples = splits(plain, CLASSES)
         try:
-            _write(name, cache, examples, differing(name, files, plain))
+            _write(_builder(name, cache, examples, differing(name, files, plain)))
         except OSError as error:
             message = f"{name}: cannot write the records to {cache}: {error}. Another folder: $XDG_CACHE_HOME"
             raise DataError(message) from error
@@ -112,16 +128,19 @@ def _downloaded(name: str, folder: Path, unusable: Sequence[str]) -> Any:
         }
     target = folder / name / str(BUILDERS[name].VERSION)
     _clear(target)
-    _write(name, folder, splits(unpack(files), CLASSES), {})
+    _write(_builder(name, folder, splits(unpack(files), CLASSES), {}))
     return _opened(name, target)
 
 
-def _write(name: str, folder: Path, examples: Mapping[str, Examples], differing: Mapping[str, str]) -> None:
-    """Writes the records below `folder`.
+def _builder(name: str, folder: Path, examples: Mapping[str, Examples], differing: Mapping[str, str]) -> Any:
+    return BUILDERS[name](examples=examples, differing=differing, data_dir=str(folder), file_format=FORMAT)
+
+
+def _write(builder: Any) -> None:
+    """Writes the records of a builder.
 
     tfds writes to another folder first and renames it: of two processes at once, the second finds the first one's.
     """
-    builder: Any = BUILDERS[name](examples=examples, differing=differing, data_dir=str(folder), file_format=FORMAT)
     target = Path(builder.data_dir)
     with tempfile.TemporaryDirectory(prefix="jbackprop-") as scratch, _silence():
         try:

@@ -23,7 +23,10 @@ BLOCK = 8192  # examples that an evaluation has on the device at a time
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """The images or the labels of a split in its files: what is indexed is read, and nothing else."""
+    """The images or the labels of a split in its files: what is indexed is read, and nothing else.
+
+    A record holds both: who wants both of the same rows asks `taken`, which reads them once.
+    """
 
     records: Any
     part: int
@@ -36,7 +39,8 @@ class Column:
         return math.prod(self.shape)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        return self.records.read(np.arange(self.shape[0])[rows])[self.part]
+        wanted = np.arange(self.shape[0])[rows]
+        return self.records.labels(wanted) if self.part else self.records.read(wanted)[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
@@ -82,9 +86,7 @@ def batches(split: Split, order: np.ndarray) -> Any:
     """
     import grain  # 2 s
 
-    images: Any = split.images
-    records = images.records  # a record holds both, and is read once
-    read = grain.MapDataset.range(len(order)).map(lambda i: Split(*records.read(order[i])))
+    read = grain.MapDataset.range(len(order)).map(lambda i: taken(split, order[i]))
     return iter(read.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=AHEAD)))
 
 
@@ -107,12 +109,25 @@ def on_devices(batch: Split, layout: Layout | None, batch_size: int) -> Split:
     return Split(images, labels)
 
 
+def taken(split: Split, rows: Any) -> Split:
+    """Returns these rows of a split as NumPy arrays. Of one that lies in its files each record is read once."""
+    images: Any
+    labels: Any
+    images, labels = split
+    if streams(split):
+        images, labels = images.records.read(np.arange(images.shape[0])[rows])
+    else:
+        images, labels = np.asarray(images)[rows], np.asarray(labels)[rows]
+    return Split(images, labels)
+
+
 def blocks(split: Split) -> Iterator[Split]:
     """Yields the split in order, in blocks that fit on the device, as NumPy arrays."""
+    if not streams(split):
+        split = taken(split, slice(None))  # once, where it lies on an accelerator
     examples = split.labels.size
     for start in range(0, examples, BLOCK):
-        rows = slice(start, min(start + BLOCK, examples))
-        yield Split(*(part[rows] for part in split))
+        yield taken(split, slice(start, min(start + BLOCK, examples)))
 
 
 def in_blocks(evaluate: Callable[..., Evaluation], layout: Layout | None) -> Callable[..., Evaluation]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jbackprop.training import run
 from jbackprop.training.config import Config
+from jbackprop.training.data import Dataset
 from jbackprop.training.environment import device, versions
 from jbackprop.training.evaluate import Evaluation
 from jbackprop.training.loop import Metrics
@@ -23,6 +24,7 @@ FILE = "summary.json"
 def save(
     folder: Path,
     config: Config,
+    dataset: Dataset,
     trainer: Trainer,
     metrics: Sequence[Metrics],
     of_seeds: Sequence[Metrics],
@@ -33,8 +35,8 @@ def save(
 ) -> None:
     """Writes the object whole or not at all. What there is no number for, NaN and infinity among it, is null.
 
-    With several seeds the accuracies and the test loss are their means; `of_seed` is the one that the confusion matrix
-    and the accuracy of each class are of.
+    `pixels` has what the inputs are taken less and divided by. With several seeds the accuracies and the test loss are
+    their means; `of_seed` is the one that the confusion matrix and the accuracy of each class are of.
     """
     best = max(metrics, key=lambda row: row.test_accuracy, default=None)
     last = metrics[-1] if metrics else None
@@ -45,6 +47,7 @@ def save(
         "device": device(),
         "network": config.network.name,
         "data": config.data.name,
+        "pixels": {"mean": dataset.mean, "std": dataset.std},
         "test_accuracy": last and last.test_accuracy,
         "test_loss": last and last.test_loss,
         "test_examples": evaluation and evaluation.examples,

@@ -1,5 +1,6 @@
 """One run from its configuration to its folder: data, training, and what comes after it."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import jax
@@ -32,15 +33,22 @@ def train(
     `command` is what was given on the command line, for the summary.
     Raises `ConfigError`, `DataError` and `RunError` before the training starts.
     """
-    dataset = data.load(config.data)
-    _go_on(stop)
-    trainer = trainers.build(config, dataset)
-    _go_on(stop)
-    made = resume.made(config, trainer, dataset)
-    earlier = resume.position(resumed, trainer, config, dataset, made) if resumed else None
-    name = config.name or config.network.name
-    shared = resumed or distributed.shared_folder(lambda: run.new_folder(Path(config.runs), name))
-    with distributed.watched(shared), distributed.own_folder(shared) as folder:
+    with ExitStack() as held:
+        if resumed:
+            held.enter_context(distributed.locked(resumed))
+        dataset = data.load(config.data)
+        _go_on(stop)
+        trainer = trainers.build(config, dataset)
+        _go_on(stop)
+        made = resume.made(config, trainer, dataset)
+        earlier = resume.position(resumed, trainer, config, made) if resumed else None
+        name = config.name or config.network.name
+        shared = resumed or distributed.shared_folder(lambda: run.new_folder(Path(config.runs), name))
+        if not resumed:
+            held.enter_context(distributed.locked(shared))
+        held.enter_context(run.writable(shared))
+        held.enter_context(distributed.watched(shared))
+        folder = held.enter_context(distributed.own_folder(shared))
         finish.unfinish(folder)
         run.save_config(folder, config)
         _announce(console, config, dataset, trainer)

@@ -4,6 +4,11 @@ from typing import Any
 
 from jbackprop.training.sections import Data, Network, Optimizer
 
+NO_CLASSIFIERS = {
+    "deep": "deep gives one number, with a squared error, and names no class: mlp has the same layers",
+    "regression": "regression gives numbers, with a squared error, and names no class",
+}
+
 
 def unusable(config: Any) -> str | None:
     """Returns why the configuration cannot be used, beginning with the key, or None."""
@@ -13,6 +18,8 @@ def unusable(config: Any) -> str | None:
 def _network(network: Network) -> str | None:
     if network.name == "two_layer" and len(network.hidden) != 1:
         return f"network.hidden: two_layer has one hidden layer, got {list(network.hidden)}"
+    if network.name == "graph" and len(set(network.hidden)) != 1:
+        return f"network.hidden: graph adds layers of one width to one another, got {list(network.hidden)}"
     convolutions = len(network.channels or (0, 0))
     if network.padding is not None and len(network.padding) != convolutions:
         return f"network.padding: one for each of {convolutions} convolutions, got {list(network.padding)}"

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 from jbackprop.verify.arguments import Call
 from jbackprop.verify.clause_names import ONE_AT_A_TIME
@@ -14,8 +15,6 @@ from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Pulled, split_outputs
 from jbackprop.verify.report import Check
-
-ASKED = ("symbolic_zeros=True", "'symbolic_zeros': True")  # in a jaxpr; the second under JAX_CUSTOM_VJP3=1
 
 
 def alone_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Check:
@@ -60,5 +59,18 @@ def _in_words(error: Exception) -> str:
 
 def has_symbolic_zeros(f: Callable[..., Any], call: Call) -> bool:
     """Whether a rule in `f` asks to be told which cotangents and tangents are zero by construction."""
-    text = str(jax.make_jaxpr(lambda leaves: split_outputs(f, call, leaves))(call.values))
-    return any(words in text for words in ASKED)
+    jaxpr = jax.make_jaxpr(lambda leaves: split_outputs(f, call, leaves))(call.values)
+    return _asks(jaxpr.jaxpr)
+
+
+def _asks(jaxpr: Any) -> bool:
+    for equation in jaxpr.eqns:
+        rule = equation.params.get("_prim")  # JAX_CUSTOM_VJP3=1, see inline.py
+        params = {
+            "symbolic_zeros": getattr(rule, "symbolic_zeros", None),
+            **getattr(rule, "params", {}),
+            **equation.params,
+        }
+        if params["symbolic_zeros"] or any(map(_asks, jaxprs_in_params(params))):
+            return True
+    return False

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jbackprop.verify.network_cases import NETWORKS, network_case
+from tests.custom_vjp3 import CHECKPOINT_IS_BROKEN
 
 from .test_gradients_agree import assert_leaves_close, example
 
@@ -68,7 +69,7 @@ def zero_tangent(array):
 
 
 @pytest.mark.skipif(
-    jax.__version_info__ < (0, 11) and getattr(jax.config, "jax_custom_vjp3", False),
+    CHECKPOINT_IS_BROKEN,
     reason="JAX 0.10's custom_vjp3 fails inside jax.checkpoint (safe_zip of residuals); JAX 0.11's does not",
 )
 @some_networks

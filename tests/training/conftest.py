@@ -1,16 +1,20 @@
-"""One prepared data folder for all tests of a process."""
+"""What the tests of training share: one prepared data folder for a process, trainers and folders of runs."""
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import msgspec
+import jax
 import pytest
+from report_probes import ROW
 
-from jbackprop.training import data, trainer
-from jbackprop.training.config import Config
+from jbackprop.training import data, run, trainer
+from jbackprop.training import model as models
+from jbackprop.training.config import Config, Data, Network
 from jbackprop.training.data import Dataset
 from jbackprop.training.trainer import Trainer
+from tests.training.shared_builds import building_once
 
 
 @pytest.fixture(scope="session")
@@ -43,12 +47,35 @@ def built(small: Dataset) -> Callable[[Config], Trainer]:
 @pytest.fixture(scope="module")
 def built_once():
     """Runs of the same configuration share what is compiled."""
-    built, build = {}, trainer.build
-
-    def shared(config, dataset, gradient=None):
-        key = (msgspec.json.encode(msgspec.structs.replace(config, runs="")), gradient)
-        return built[key] if key in built else built.setdefault(key, build(config, dataset, gradient))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "build", shared)
+    with building_once():
         yield
+
+
+@pytest.fixture(scope="session")
+def load_small(small: Dataset) -> Callable[[Config], Dataset]:
+    """In place of the data of a run: 101 test images."""
+    return lambda config: small
+
+
+@pytest.fixture(scope="session")
+def random_params(small: Dataset):
+    """Returns the random parameters of a network; each is drawn once."""
+    return cache(lambda network: models.build(network, small).init(jax.random.key(0)))
+
+
+@pytest.fixture
+def made_run(tmp_path, data_folder, random_params):
+    """Returns the function that writes the folder of a run with random parameters."""
+
+    def make(name="a-run", epochs=3, rows=None, **settings) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = {"network": Network(hidden=(4,)), "data": Data(dir=str(data_folder))} | settings
+        config = Config(epochs=epochs, **settings)
+        run.save_config(folder, config)
+        run.save_params(folder, random_params(config.network))
+        rows = [{"epoch": i, **ROW} for i in range(1, epochs + 1)] if rows is None else rows
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder
+
+    return make

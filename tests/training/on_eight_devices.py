@@ -12,12 +12,12 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from experiments import communication
+from experiments.collectives import collectives
 from jbackprop.training import mesh as meshes
 from jbackprop.training import model as models
 from jbackprop.training import optimizer
 from jbackprop.training import state as states
 from jbackprop.training import trainer as trainers
-from jbackprop.training.collectives import collectives
 from jbackprop.training.config import Config, ConfigError, Mesh, Network, Optimizer
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.gradient import loss_and_grads

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments import communication
-from jbackprop.training.collectives import Collective, collectives
+from experiments.collectives import Collective, collectives
+from experiments.readme_tables import with_tables
 from jbackprop.verify.cases import RULES
 
 PROGRAM = Path(__file__).with_name("on_eight_devices.py")
@@ -78,7 +79,8 @@ def test_a_step_exchanges_what_follows_from_the_shapes(found):
 def test_the_page_quotes_the_table():
     page = communication.PAGE.read_text(encoding="utf-8")
     results = json.loads(communication.RESULTS.read_text())
-    assert communication.with_table(page, results) == page, "run: python -m experiments.communication"
+    shown = with_tables(page, {"communication": lambda: communication.table(results)})
+    assert shown == page, "run: python -m experiments.communication"
 
 
 @pytest.mark.slow

@@ -3,14 +3,11 @@
 import hashlib
 import io
 import json
-import re
-import signal
 import threading
 from contextlib import contextmanager
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import msgspec
 import numpy as np
 import pytest
@@ -18,16 +15,11 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from jbackprop.training import config as configs
-from jbackprop.training import finish, plots, record, run, summary_json
+from jbackprop.training import finish
 from jbackprop.training import train as trains
 from jbackprop.training.config import Config, Data, Network, Optimizer
-from jbackprop.training.display import display
-from jbackprop.training.interrupt import interruptible
-from jbackprop.training.loop import Metrics, Position, Progress
-from jbackprop.training.state import State
+from jbackprop.training.loop import Metrics
 from jbackprop.training.summary import FILES, summary
-
-ROW = Metrics(1, 42, 0.5, 0.9, 0.6, 0.85, 0.01, 1000.0)
 
 
 @pytest.fixture
@@ -125,72 +117,6 @@ def test_without_a_terminal_the_lines_are_plain(trained):
     assert "left" in lines[1]
 
 
-def test_a_long_run_prints_some_lines_only():
-    printed = io.StringIO()
-    with display(Console(file=printed, width=80), 1000) as show:
-        for epoch in range(1, 1001):
-            show(ROW._replace(epoch=epoch))
-    assert 10 <= len(printed.getvalue().splitlines()) <= 12
-
-
-def test_on_a_terminal_one_line_is_drawn_again():
-    drawn = io.StringIO()
-    with display(Console(file=drawn, width=120, force_terminal=True), 3) as show:
-        for epoch in (1, 2, 3):
-            show(ROW._replace(epoch=epoch))
-    printed = drawn.getvalue()
-    assert "\x1b[2K" in printed
-    for words in ("3/3", "loss 0.5000", "test accuracy 85.00%", "1,000 samples/s", "left"):
-        assert words in printed
-
-
-@pytest.mark.parametrize(("width", "kept"), [(80, "1,079,840/s"), (60, "97.56%"), (48, "loss 0.0083"), (40, "left")])
-def test_a_narrow_terminal_keeps_the_epoch_and_the_time_left(width, kept):
-    drawn = io.StringIO()
-    with display(Console(file=drawn, width=width, force_terminal=True), 1000) as show:
-        show(ROW._replace(epoch=1000, loss=0.0083, test_accuracy=0.9756, samples_per_second=1079840.0))
-    (line, *_) = [line for line in re.split(r"\r|\n", drawn.getvalue()) if "1000/1000" in line]
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line)
-    assert re.search(r"epoch 1000/1000 .*\d:\d\d left", text)
-    assert kept in text
-    assert "…" not in text
-
-
-def test_the_largest_disagreement_so_far_is_shown_where_it_fits():
-    for width, kept in ((140, True), (100, True), (60, False)):
-        drawn = io.StringIO()
-        with display(Console(file=drawn, width=width, force_terminal=True), 3) as show:
-            for epoch, found in ((1, {"w": 2e-7, "b": 0.0}), (2, None), (3, {"w": 1e-7, "b": 0.0})):
-                show(ROW._replace(epoch=epoch, gradient_disagreement=found))
-        text = drawn.getvalue()
-        assert ("gradient disagreement at most 2.0e-07" in text) == kept
-        assert "1.0e-07" not in text
-        assert "…" not in text
-
-
-def test_a_loss_that_is_not_finite_is_null(tmp_path):
-    disagreement = {"w": float("inf"), "b": 0.0}
-    row = ROW._replace(loss=float("nan"), test_loss=float("inf"), gradient_disagreement=disagreement)
-    run.append_metrics(tmp_path, [row])
-
-    def refuse(constant):
-        raise AssertionError(constant)
-
-    row = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
-    wanted = ROW._replace(loss=None, test_loss=None, gradient_disagreement={"w": None, "b": 0.0})
-    assert row == {key: value for key, value in wanted._asdict().items() if key != "seed"}
-
-
-def test_the_curves_of_one_epoch_are_inside_their_axes():
-    loss, accuracy = plots.curves([ROW._replace(train_accuracy=0.4, loss=float("nan"))]).axes
-    low, high = accuracy.get_ylim()
-    assert low < 0.4 < 0.85 < high
-    assert accuracy.get_xlim() == (0.5, 1.5)
-    assert [tick for tick in accuracy.get_xticks() if 0.5 <= tick <= 1.5] == [1]
-    assert [text.get_text() for text in loss.texts] == ["loss not finite"]
-    assert not plots.curves([ROW]).axes[0].texts
-
-
 def test_the_summary_says_accuracy_gradients_and_files(trained):
     result, _, _ = trained
     text = summary(result)
@@ -254,63 +180,6 @@ def test_a_stop_before_training_leaves_no_folder(trained, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_one_ctrl_c_is_a_request_and_two_are_an_interrupt(capfd):
-    before = signal.getsignal(signal.SIGINT)
-    with interruptible() as stop:
-        assert not stop()
-        signal.raise_signal(signal.SIGINT)
-        assert stop()
-        assert "Ctrl-C again" in capfd.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_outside_the_main_thread_no_handler_is_set():
-    before, asked = signal.getsignal(signal.SIGINT), []
-
-    def work():
-        with interruptible() as stop:
-            asked.append((stop(), signal.getsignal(signal.SIGINT) is before))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert asked == [(False, True)]
-
-
-def test_a_second_run_in_the_same_second_gets_its_own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(run.time, "strftime", lambda form: "now")
-    names = [run.new_folder(tmp_path / "runs", "x").name for _ in range(3)]
-    assert names == ["x-now", "x-now-2", "x-now-3"]
-
-
-def test_a_runs_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(run.RunError, match=r"cannot make the run folder .*file.*--runs"):
-        run.new_folder(tmp_path / "file", "x")
-
-
-def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
-    target = tmp_path / "params.npz"
-    target.write_text("old")
-
-    def half(path):
-        path.write_text("ne")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        run.write(target, half)
-    assert [path.name for path in tmp_path.iterdir()] == ["params.npz"]
-    assert target.read_text() == "old"
-
-
-def test_parameters_are_saved_under_their_paths(tmp_path):
-    params = {"conv": [{"w": np.ones((2, 2)), "b": np.zeros(2)}], "dense": [{"w": np.ones(3)}]}
-    run.save_params(tmp_path, params)
-    assert set(np.load(tmp_path / "params.npz")) == {"conv/0/w", "conv/0/b", "dense/0/w"}
-
-
 def test_the_summary_as_json(trained):
     result, _, _ = trained
     kept = json.loads((result.folder / "summary.json").read_text())
@@ -328,24 +197,7 @@ def test_the_summary_as_json(trained):
     assert (kept["command"], kept["of_seed"]) == ("jbackprop train short.toml", None)
 
 
-def test_what_is_not_finite_is_null_in_the_summary():
-    found = summary_json._finite({"a": [float("nan"), 1.0], "b": {"c": float("inf")}, "d": None, "e": 3})
-    assert found == {"a": [None, 1.0], "b": {"c": None}, "d": None, "e": 3}
-
-
-@pytest.mark.parametrize(("value", "saved"), [(1.0, True), (np.nan, False)])
-def test_a_checkpoint_is_written_of_finite_parameters_alone(tmp_path, monkeypatch, value, saved):
-    monkeypatch.setattr(record, "_events", lambda *arguments: None)
-    kept = record.Record(tmp_path, Config(epochs=1), {}, None, tmp_path)
-    none = np.zeros(0, np.float32)
-    for epoch, row in ((0, None), (1, ROW)):
-        state = State({"w": jnp.full(2, value)}, (), jnp.int32(0))
-        kept.add(Progress(Position(state, jax.random.key(0), epoch, none, none), row))
-    assert (tmp_path / "checkpoints" / "1").exists() == saved
-
-
 def test_tensorboard_reads_the_events(trained):
-    pytest.importorskip("tensorboardX", reason="the event files are written where tensorboardX is installed")
     from tensorboardX.proto import event_pb2
 
     proto: Any = event_pb2  # type checkers do not see what protobuf generates
@@ -360,12 +212,6 @@ def test_tensorboard_reads_the_events(trained):
     for row in result.metrics:
         np.testing.assert_allclose(values["test_accuracy", row.epoch], row.test_accuracy, rtol=1e-6)
         np.testing.assert_allclose(values["loss", row.epoch], row.loss, rtol=1e-6)
-
-
-def test_without_tensorboard_there_are_no_events(tmp_path, monkeypatch):
-    monkeypatch.setattr(record.importlib.util, "find_spec", lambda name: None)
-    assert record._events(tmp_path, 0) is None
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_loop_is_printed_with_who_chose_it(trained):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.compare import compare_vjp
 
 gradients = functools.partial(compare_vjp, skip=CLAUSES)

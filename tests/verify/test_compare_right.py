@@ -6,31 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compare_probes import check_vjp, compare_vjp, measured
+from gradient_probes import normal, rule
 
 from jbackprop.layers.max_pool import max_pool
 from jbackprop.layers.relu import relu
 from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy
-from jbackprop.verify import compare
-
-# what tests/verify/test_contract.py and test_under_transformations.py are about, and compiling takes longest
-ELSEWHERE = ("vmap", "scan", "checkpoint", "second order")
-compare_vjp = functools.partial(compare.compare_vjp, skip=ELSEWHERE)
-check_vjp = functools.partial(compare.check_vjp, skip=ELSEWHERE)
-
-
-def rule(primal, fwd, bwd, **options):
-    f = jax.custom_vjp(primal, **options)
-    f.defvjp(fwd, bwd)
-    return f
-
-
-def normal(*shape, dtype=jnp.float32, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
-
-
-def measured(error):
-    assert error is not None
-    return error
 
 
 def softmax_fwd(z):

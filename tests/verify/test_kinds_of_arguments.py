@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gradient_probes import FACTORS, W, X, gradients, normal, rule, scaled, sine
 
-from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.compare import check_vjp, compare_vjp
 
 

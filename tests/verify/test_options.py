@@ -1,29 +1,15 @@
 """The options of `compare_vjp`, what each changes and what it refuses; and the parts of the report."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradient_probes import W, X, gradients, normal, rule
 
-from jbackprop.verify.clauses import CLAUSES, CUSTOM_JVP_IS_WRONG
+from jbackprop.verify.clause_names import CLAUSES
+from jbackprop.verify.clauses import CUSTOM_JVP_IS_WRONG
 from jbackprop.verify.compare import VJPError, check_vjp, compare_vjp
 
-gradients = functools.partial(compare_vjp, skip=CLAUSES)
-
-
-def rule(primal, fwd, bwd, **options):
-    f = jax.custom_vjp(primal, **options)
-    f.defvjp(fwd, bwd)
-    return f
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
-
-
-X, W = normal(4), normal(4, seed=1)
 PRODUCT = rule(lambda x, w: x * w, lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], d * r[0]))
 HALF = rule(lambda x, w: x * w, lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], 0.5 * d * r[0]))
 

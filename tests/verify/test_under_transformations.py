@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from clause_probes import SINE, W, X, failed, only, rule, sine_with
+from clause_probes import SINE, W, X, failed, only, sine_with
+from gradient_probes import rule
 from jax.custom_derivatives import SymbolicZero
 from jax.experimental import io_callback
 
@@ -117,7 +118,7 @@ import functools
 import jax, jax.numpy as jnp, numpy as np
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
-from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.compare import compare_vjp
 
 jax.config.update("jax_num_cpu_devices", 4)

@@ -2,15 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
+from gradient_probes import normal
 
-from jbackprop.verify.clauses import CLAUSES
+from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.compare import compare_vjp
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
 def said(f, *args):
