@@ -17,8 +17,9 @@ from jbackprop.layers.windows import (
     at_offset,
     offsets_of_elements,
     over_elements,
-    pad_axis,
+    pad,
     real_offsets,
+    windows_around,
     windows_per_element,
 )
 
@@ -67,6 +68,7 @@ def avg_pool_bwd(
 ) -> tuple[Float[Array, "*n h w c"]]:
     rows, columns = pooling_axes("avg_pool", residuals.shape_marker.shape, window, stride, padding)
     share = widen(dz) / _counts(rows, columns).astype(widen(dz).dtype)
+    share = pad(share, {-3: windows_around(rows), -2: windows_around(columns)})
     dx = _sums_over_windows(_sums_over_windows(share, rows, along=-3), columns, along=-2)
     return (dx.astype(dz.dtype),)
 
@@ -81,12 +83,12 @@ def _counts(rows: Axis, columns: Axis) -> np.ndarray:
 
 def _window_sums(x: Array, axis: Axis, along: int) -> Array:
     """Returns the sum of each window along one axis."""
-    padded = pad_axis(x, axis, along, 0.0)
+    padded = pad(x, {along: (axis.low, axis.high)})
     return sum((at_offset(padded, axis, along, k) for k in range(1, axis.window)), at_offset(padded, axis, along, 0))
 
 
 def _sums_over_windows(share: Array, axis: Axis, along: int) -> Array:
-    """Returns for each element the sum of the shares of the windows that contain it, along one axis."""
+    """Returns for each element the sum of the shares, padded by `windows_around`, that reach it along one axis."""
     dx = jnp.zeros((), share.dtype)
     for which in range(windows_per_element(axis)):
         inside = (offsets_of_elements(axis, which) < axis.window).reshape(-1, *[1] * (-1 - along))

@@ -14,6 +14,8 @@ from jbackprop.layers.sharding import cotangent_of, explicit_sharding
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 from jbackprop.layers.windows import Axis, Padding, Pair, spatial_axes
 
+CACHE_BYTES, LEAST_BYTES = 2**20, 2**17  # of x and dy together
+
 
 class Residuals(NamedTuple):
     """`x` and `w`, which the two products read; of the bias only whether there is one (no bytes)."""
@@ -99,7 +101,7 @@ def conv2d_bwd(
     x, w, bias_marker = residuals
     axes = _axes(x, w, stride, padding, dilation)
     dx = cotangent_of(x, _input_cotangent(_one_batch(dy), w, axes, groups).reshape(x.shape))
-    dw = cotangent_of(w, _kernel_cotangent(_one_batch(x), _one_batch(dy), w, axes, groups))
+    dw = cotangent_of(w, _sum_over_blocks(_one_batch(x), _one_batch(dy), w, axes, groups))
     db = None if bias_marker is None else sum_leading(dy, cotangent_for=bias_marker)
     return dx, dw, db
 
@@ -122,6 +124,34 @@ def _input_cotangent(dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) 
         w_spacing=tuple(a.dilation for a in axes),
         groups=groups,
     )
+
+
+def _sum_over_blocks(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:
+    """dw, summed over blocks of examples; in one block it is the formula as it stands."""
+    block = examples_at_once(x, dy)
+    if block == len(x):
+        return _kernel_cotangent(x, dy, w, axes, groups)
+
+    def of_block(i) -> Array:
+        some_x, some_dy = (jax.lax.dynamic_slice_in_dim(a, i * block, block) for a in (x, dy))
+        return _kernel_cotangent(some_x, some_dy, w, axes, groups)
+
+    return jax.lax.fori_loop(1, len(x) // block, lambda i, dw: dw + of_block(i), of_block(0))
+
+
+def examples_at_once(x: Array, dy: Array) -> int:
+    """Returns how many examples dw takes at once: on one CPU as many as stay in its cache, elsewhere all of them.
+
+    The sum runs over all examples and positions, and XLA's CPU backend takes up to three times as long for it where
+    they do not fit the cache.
+    """
+    n, bytes_of_all = len(x), x.size * x.dtype.itemsize + dy.size * dy.dtype.itemsize
+    on_one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+    if not on_one_cpu or explicit_sharding(x) or explicit_sharding(dy) or bytes_of_all <= CACHE_BYTES:
+        return n
+    blocks = [block for block in range(1, n // 4 + 1) if n % block == 0 and block * bytes_of_all <= n * CACHE_BYTES]
+    block = max(blocks, default=1)
+    return block if block * bytes_of_all >= n * LEAST_BYTES else n  # each turn of a loop costs, too
 
 
 def _kernel_cotangent(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:

@@ -1,4 +1,4 @@
-"""Max pooling that remembers the winner in one byte, or where many windows share an element in one byte an axis."""
+"""Max pooling that remembers the winner of each window in one byte."""
 
 from typing import NamedTuple
 
@@ -8,15 +8,17 @@ from jaxtyping import Array, Float, Int
 from jbackprop.layers.argument_checks import shared_float_dtype
 from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.static_arguments import custom_vjp_with_static
-from jbackprop.layers.window_winners import place_of_elements, running_maximum, running_maximum_of_rows, to_winners
+from jbackprop.layers.window_winners import maximum_and_winner, place_of_elements
 from jbackprop.layers.windows import (
     Axis,
     Padding,
     Pair,
     as_pair,
     over_elements,
+    pad,
     require_real_elements,
     spatial_axes,
+    windows_around,
     windows_per_element,
 )
 
@@ -28,17 +30,6 @@ class Residuals(NamedTuple):
     """
 
     winner: Int[Array, "*n u v c"]
-    shape_marker: Float[Array, "h w 0"]
-
-
-class ResidualsByAxis(NamedTuple):
-    """The winner's column in each window along a row of x, the winning row of each window, and the shape of x.
-
-    A row r whose winner is a NaN is written -1 - r.
-    """
-
-    column: Int[Array, "*n h v c"]
-    row: Int[Array, "*n u v c"]
     shape_marker: Float[Array, "h w 0"]
 
 
@@ -57,8 +48,8 @@ def max_pool(
     Shapes: `x` `(*n, h, w, c)`; `z` `(*n, u, v, c)` with u = (h + padding - window) // stride + 1: a remainder that
     fills no window is dropped. Same dtype (any real floating dtype). `window` and `stride` are an integer or (height,
     width), `stride=None` means the window, `padding` is "VALID", "SAME" or ((top, bottom), (left, right)); all static.
-    Residuals: one byte for each output, 1/4 of a byte for each float32 input under the usual 2x2 window; about two
-    bytes where an element lies in more than four windows.
+    Residuals: one byte for each output (two for windows of more than 128 elements), 1/4 of a byte for each input under
+    the usual 2x2 window.
     Raises: ValueError for a window that does not fit or lies in the padding alone; TypeError for integers.
     Source: JACOBIAN.
 
@@ -72,40 +63,30 @@ def max_pool(
 
 def max_pool_fwd(
     x: Float[Array, "*n h w c"], window: Pair = 2, stride: Pair | None = None, padding: Padding = "VALID"
-) -> tuple[Float[Array, "*n u v c"], Residuals | ResidualsByAxis]:
+) -> tuple[Float[Array, "*n u v c"], Residuals]:
     shared_float_dtype("max_pool", x=x)
     rows, columns = pooling_axes("max_pool", jnp.shape(x), window, stride, padding)
     x = jnp.asarray(x)
-    shape_marker = jnp.zeros((rows.size, columns.size, 0), x.dtype)
-    best, column = running_maximum(x, columns, along=-2)
-    if _many_windows_share_an_element(rows, columns):
-        z, row = running_maximum(best, rows, along=-3)
-        return z, ResidualsByAxis(column, _nan_marked(row, z), shape_marker)
-    z, place = running_maximum_of_rows(best, column, rows, columns)
-    return z, Residuals(_nan_marked(place, z), shape_marker)
+    z, winner = maximum_and_winner(x, rows, columns)
+    winner = jnp.where(jnp.isnan(z), -1 - winner, winner)
+    return z, Residuals(winner, jnp.zeros((rows.size, columns.size, 0), x.dtype))
 
 
 def max_pool_bwd(
-    window: Pair,
-    stride: Pair | None,
-    padding: Padding,
-    residuals: Residuals | ResidualsByAxis,
-    dz: Float[Array, "*n u v c"],
+    window: Pair, stride: Pair | None, padding: Padding, residuals: Residuals, dz: Float[Array, "*n u v c"]
 ) -> tuple[Float[Array, "*n h w c"]]:
     rows, columns = pooling_axes("max_pool", residuals.shape_marker.shape, window, stride, padding)
-    if isinstance(residuals, ResidualsByAxis):
-        row, dz_marked = _nan_read(residuals.row, dz)
-        d_best = to_winners(widen(dz_marked), row, rows, along=-3)
-        dx = to_winners(d_best, residuals.column, columns, along=-2)
-        return (dx.astype(dz.dtype),)
-    winner, dz = _nan_read(residuals.winner, dz)
-    dx = jnp.zeros((), widen(dz).dtype)
+    won_by_nan = residuals.winner < 0
+    winner = jnp.where(won_by_nan, -1 - residuals.winner, residuals.winner)
+    dz_marked = jnp.where(won_by_nan, nan(dz.dtype), dz)
+    around = {-3: windows_around(rows), -2: windows_around(columns)}
+    winner, dz_around = pad(winner, around), pad(widen(dz_marked), around)
+    dx = jnp.zeros((), dz_around.dtype)
     for a in range(windows_per_element(rows)):
         for b in range(windows_per_element(columns)):
-            place = place_of_elements(rows, a, columns, b)
-            won = over_elements(over_elements(winner, rows, -3, a), columns, -2, b) == place.astype(winner.dtype)
-            dx_ab = over_elements(over_elements(dz, rows, -3, a), columns, -2, b)
-            dx += jnp.where(won, widen(dx_ab), 0)
+            place = place_of_elements(rows, a, columns, b).astype(winner.dtype)
+            won = over_elements(over_elements(winner, rows, -3, a), columns, -2, b) == place
+            dx += jnp.where(won, over_elements(over_elements(dz_around, rows, -3, a), columns, -2, b), 0)
     return (dx.astype(dz.dtype),)
 
 
@@ -122,20 +103,3 @@ def pooling_axes(
     axes = spatial_axes(function, (shape[-3], shape[-2]), window, stride, padding)
     require_real_elements(function, axes)
     return axes
-
-
-def _many_windows_share_an_element(rows: Axis, columns: Axis) -> bool:
-    """Whether the cotangent goes to the winners along the rows first and then along the columns.
-
-    XLA puts the search for the winner once into each term of a sum over windows. Nine terms at window 3 and stride 1
-    cost more than autodiff; two sums of three terms a tenth of it. Up to four terms are cheaper in one sum.
-    """
-    return windows_per_element(rows) * windows_per_element(columns) > 4
-
-
-def _nan_marked(place: Array, z: Array) -> Array:
-    return jnp.where(jnp.isnan(z), -1 - place, place)
-
-
-def _nan_read(place: Array, dz: Array) -> tuple[Array, Array]:
-    return jnp.where(place < 0, -1 - place, place), jnp.where(place < 0, nan(dz.dtype), dz)

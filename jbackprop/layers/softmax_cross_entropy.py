@@ -8,21 +8,21 @@ from jaxtyping import Array, Bool, Float, Integer
 from jbackprop.layers.argument_checks import shared_float_dtype
 from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
-from jbackprop.layers.stable_softmax import exp_shifted, maximum_and_sum, shift
+from jbackprop.layers.stable_softmax import exp_shifted, maximum, maximum_and_sum, shift
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
 Labels = Integer[Array, "*n"] | Float[Array, "*n k"]
 
 
 class Residuals(NamedTuple):
-    """The two arguments and two numbers a row, from which p is one exponential away.
+    """The two arguments and s, one number a row, from which p is one exponential away.
 
-    Keeping p in bfloat16 instead would round away p - y where the network is sure and right.
+    The maximum is taken again, which XLA spares where both passes are one program. Keeping p in bfloat16 instead would
+    round away p - y where the network is sure and right.
     """
 
     logits: Float[Array, "*n k"]
     labels: Labels
-    m: Float[Array, "*n 1"]
     s: Float[Array, "*n 1"]
 
 
@@ -40,7 +40,7 @@ def softmax_cross_entropy(logits: Float[Array, "*n k"], labels: Labels, reductio
     loss is `()` under `"mean"` and `"sum"`, `(*n,)` under `"none"`, in the dtype of `logits`; computed in float32 at
     least. A label below 0 or from k on gives NaN, in its row's loss and gradient: it is an error that a jitted function
     cannot raise. $0 \log 0 = 0$. Infinite logits: as `softmax`. `reduction` is static.
-    Residuals: `logits`, `labels` and two numbers a row.
+    Residuals: `logits`, `labels` and one number a row.
     Raises: ValueError for shapes that do not fit, for an unknown reduction, for no classes, and for the mean of an
     empty batch; TypeError for integer logits, boolean labels, and probabilities of another dtype than the logits.
     Source: TWO-LAYER; JACOBIAN.
@@ -67,19 +67,20 @@ def softmax_cross_entropy_fwd(
     else:
         log_p, y = shift(z, m) - jnp.log(s), widen(labels)
         J = -jnp.sum(jnp.where((y == 0) & jnp.isneginf(log_p), 0, y * log_p), -1)
-    return reduce_elements(J, reduction).astype(logits.dtype), Residuals(logits, labels, m, s)
+    return reduce_elements(J, reduction).astype(logits.dtype), Residuals(logits, labels, s)
 
 
 def softmax_cross_entropy_bwd(
     reduction: str, residuals: Residuals, dJ: Float[Array, "..."]
 ) -> tuple[Float[Array, "*n k"], Float[Array, "*n k"] | None]:
-    logits, labels, m, s = residuals
+    logits, labels, s = residuals
     dJ_n = spread_cotangent(widen(dJ), reduction, logits.shape[:-1])[..., None]
     z = widen(logits)
+    m = maximum(z)
     p = exp_shifted(z, m) / s
     if _are_indices(labels):
         index, in_range = _index(labels, z.shape[-1])
-        y = (index == jnp.arange(z.shape[-1], dtype=index.dtype)).astype(p.dtype)
+        y = jnp.where(index == jnp.arange(z.shape[-1], dtype=index.dtype), jnp.ones((), p.dtype), 0)
         dz = (p - y) * jnp.where(in_range, dJ_n, nan(dJ_n.dtype))
         return dz.astype(logits.dtype), None
     y = widen(labels)

@@ -1,8 +1,7 @@
 r"""What softmax, log-softmax and cross-entropy share: $z - m$ and $s = \sum_k e^{z_k - m}$ with $m = \max_k z_k$.
 
 Infinite logits get the limit where there is one: a single $+\infty$ takes all the probability and a $-\infty$ (a masked
-class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN. (Beside a $+\infty$ the largest
-finite number of the dtype counts as a second one.)
+class) none. Two $+\infty$, or nothing but $-\infty$, have no limit: the row is NaN.
 """
 
 from typing import NamedTuple
@@ -17,19 +16,20 @@ from jbackprop.layers.precision import nan, widen
 
 
 class Residuals(NamedTuple):
-    """The argument and two numbers for each row, from which p is one exponential away, in float32 at least.
+    """The argument and s, one number for each row, from which p is one exponential away, in float32 at least.
 
-    Keeping the output instead would be as small, but in bfloat16 it is rounded: the cotangents would be several times
-    less accurate than those of automatic differentiation.
+    The maximum is taken again, which XLA spares where both passes are one program. Keeping the output instead would be
+    as small, but in bfloat16 it is rounded: the cotangents would be several times less accurate than those of automatic
+    differentiation.
     """
 
     z: Float[Array, "..."]
-    m: Float[Array, "..."]
     s: Float[Array, "..."]
 
-    def probabilities(self) -> Float[Array, "..."]:
-        """Returns p, in float32 at least."""
-        return exp_shifted(widen(self.z), self.m) / self.s
+    def exponentials(self, axis: int = -1) -> Float[Array, "..."]:
+        """Returns s p, in float32 at least."""
+        z = widen(self.z)
+        return exp_shifted(z, maximum(z, axis))
 
 
 def shift(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -38,14 +38,18 @@ def shift(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]
 
 
 def exp_shifted(z: Float[Array, "..."], m: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Returns exp(shift(z, m)) in fewer steps: +inf counts as the largest finite number."""
-    largest = jnp.finfo(z.dtype).max
-    return jnp.exp(jnp.minimum(z, largest) - jnp.minimum(m, largest))
+    """Returns exp(shift(z, m)) in fewer steps: where z is +inf, m is too (or NaN, which the sum shows)."""
+    return jnp.exp(jnp.where(jnp.isposinf(z), jnp.zeros_like(z), z - m))
+
+
+def maximum(z: Float[Array, "..."], axis: int = -1) -> Float[Array, "..."]:
+    """Returns m, with `axis` kept as an axis of length 1."""
+    return jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))  # m cancels, so its derivative is not needed
 
 
 def maximum_and_sum(z: Float[Array, "..."], axis: int = -1) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Returns m and s, each with `axis` kept as an axis of length 1; s is NaN where the limit does not exist."""
-    m = jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))  # m cancels, so its derivative is not needed
+    m = maximum(z, axis)
     s = jnp.sum(exp_shifted(z, m), axis, keepdims=True)
     several_infinities = jnp.isposinf(m) & (s > 1)
     return m, jnp.where(several_infinities, nan(s.dtype), s)

@@ -4,6 +4,7 @@ Output u of an axis reads the positions u * stride - low + offset * dilation, fo
 """
 
 import operator
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -94,11 +95,15 @@ def real_offsets(axis: Axis) -> np.ndarray:
     return (position >= 0) & (position < axis.size)
 
 
-def pad_axis(x: Array, axis: Axis, along: int, value: float) -> Array:
-    """Pads one array axis (counted from the end) before and after."""
-    widths = [(0, 0, 0)] * x.ndim
-    widths[along] = (axis.low, axis.high, 0)
-    return jax.lax.pad(x, jnp.asarray(value, x.dtype), widths)
+def pad(x: Array, widths: Mapping[int, tuple[int, int]], value: float = 0.0) -> Array:
+    """Pads array axes (counted from the end) before and after, all in one step.
+
+    In two steps XLA computes what is padded once for each step's readers.
+    """
+    every = [(0, 0, 0)] * x.ndim
+    for along, (before, after) in widths.items():
+        every[along] = (before, after, 0)
+    return jax.lax.pad(x, jnp.asarray(value, x.dtype), every)
 
 
 def at_offset(padded: Array, axis: Axis, along: int, offset: int) -> Array:
@@ -112,18 +117,26 @@ def windows_per_element(axis: Axis) -> int:
     return -(-axis.window // axis.stride)
 
 
-def over_elements(per_output: Array, axis: Axis, along: int, which: int) -> Array:
-    """Returns, for each element, the value of the `which`-th last window that contains it; zero where none does.
+def windows_around(axis: Axis) -> tuple[int, int]:
+    """Returns how many windows to add before the first and after the last for `over_elements`."""
+    return windows_per_element(axis) - 1, _blocks(axis) - axis.outputs
 
-    Element i (counted in the padded input) lies in window i // stride - which, at offset i % stride + which * stride.
+
+def over_elements(per_window: Array, axis: Axis, along: int, which: int) -> Array:
+    """Returns, for each element, the value of the `which`-th last window that contains it.
+
+    `per_window` is padded by `windows_around`: that is the value where there is no such window. Element i (counted in
+    the padded input) lies in window i // stride - which, at offset i % stride + which * stride.
     """
-    elements = axis.low + axis.size
-    blocks = -(-elements // axis.stride)
-    widths = [(0, 0, 0)] * per_output.ndim
-    widths[along] = (which, blocks - which - axis.outputs, 0)
-    shifted = jax.lax.pad(per_output, jnp.zeros((), per_output.dtype), widths)
-    repeated = jnp.repeat(shifted, axis.stride, along)
-    return jax.lax.slice_in_dim(repeated, axis.low, elements, 1, along)
+    first = windows_per_element(axis) - 1 - which
+    of_blocks = jax.lax.slice_in_dim(per_window, first, first + _blocks(axis), 1, along)
+    repeated = jnp.repeat(of_blocks, axis.stride, along)
+    return jax.lax.slice_in_dim(repeated, axis.low, axis.low + axis.size, 1, along)
+
+
+def _blocks(axis: Axis) -> int:
+    """Returns how many strides reach over the elements and the padding before them."""
+    return -(-(axis.low + axis.size) // axis.stride)
 
 
 def offsets_of_elements(axis: Axis, which: int) -> np.ndarray:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jbackprop.layers.linear import linear
 from jbackprop.verify.cases import RULES
+from tests.custom_vjp3 import CHECKPOINT_IS_BROKEN
 
 WIDE, NARROW = ("float64", "float32"), ("bfloat16", "float16")
 EXAMPLES = [
@@ -29,9 +29,6 @@ EXAMPLES = [
 FIRST_EXAMPLES = [pytest.param(case, case.examples[0], id=case.name) for case in RULES]
 SPECIAL = [pytest.param(case, special, id=f"{case.name}-{special.label}") for case in RULES for special in case.special]
 REFUSED = [pytest.param(case, refused, id=f"{case.name}-{refused.label}") for case in RULES for refused in case.refused]
-
-# JAX 0.10.2 under JAX_CUSTOM_VJP3=1 fails in `checkpoint` on any rule with static arguments, whoever wrote it.
-CHECKPOINT_IS_BROKEN = type(linear).__name__ == "custom_vjp3" and jax.__version_info__ < (0, 11)
 
 # One rounding of the result, and a few of the intermediate values that low precision keeps (p, a, y - ŷ): the second
 # order differentiates through those once more.

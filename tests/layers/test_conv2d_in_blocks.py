@@ -1,0 +1,99 @@
+"""The kernel's cotangent, summed over blocks of examples where they do not fit the cache, and over all at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jbackprop.layers import conv2d as module
+from jbackprop.layers.conv2d import conv2d, examples_at_once
+
+KERNELS = {
+    "stride with a remainder": ((3, 2, 2, 3), {"stride": 2}),
+    "padded and dilated": ((2, 3, 2, 2), {"padding": ((1, 2), (0, 1)), "dilation": (2, 1)}),
+    "groups": ((2, 2, 1, 4), {"padding": "SAME", "groups": 2}),
+}
+
+
+@pytest.fixture
+def tiny_cache(monkeypatch):
+    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    monkeypatch.setattr(module, "LEAST_BYTES", 0)
+
+
+def draw(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def transformed(options):
+    """Returns value, cotangents, those of several batches, and a derivative of the cotangents, of `(x, w)`."""
+
+    def gradient(x, w):
+        return jax.grad(lambda x, w: jnp.sum(jnp.sin(conv2d(x, w, None, **options))), (0, 1))(x, w)
+
+    def derivatives(x, w):
+        value = conv2d(x, w, None, **options)
+        batches = jax.vmap(gradient, (0, None))(jnp.stack([x, 2 * x]), w)
+        return value, gradient(x, w), batches, jax.grad(lambda w: jnp.sum(gradient(x, w)[1] ** 2))(w)
+
+    return jax.jit(derivatives)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_blocks_add_up_to_the_sum_over_all_examples_under_every_transform(name, request):
+    shape, options = KERNELS[name]
+    with jax.enable_x64(True):
+        x, w = draw(0, 6, 6, 5, 2), draw(1, *shape)
+        at_once = transformed(options)(x, w)
+        request.getfixturevalue("tiny_cache")
+        assert examples_at_once(x, x) == 1
+        in_blocks = transformed(options)(x, w)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), in_blocks, at_once)
+
+
+@pytest.mark.parametrize(
+    ("x", "dy", "block"),
+    [
+        ((64, 28, 28, 32), (64, 28, 28, 64), 2),  # 2 x 294 KiB of 1 MiB, and a divisor of 64
+        ((64, 14, 14, 32), (64, 14, 14, 64), 8),
+        ((2, 56, 56, 64), (2, 56, 56, 128), 1),  # one alone is more than that
+        ((8, 14, 14, 32), (8, 14, 14, 64), 8),  # all fit
+        ((61, 14, 14, 16), (61, 14, 14, 32), 61),  # no divisor but 1, and one is not worth a turn of the loop
+        ((0, 14, 14, 32), (0, 14, 14, 64), 0),
+    ],
+)
+def test_a_block_is_a_divisor_of_the_batch_that_fits_the_cache(x, dy, block):
+    found = []
+    jax.eval_shape(
+        lambda x, dy: found.append(examples_at_once(x, dy)),
+        *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (x, dy)),
+    )
+    assert found == [block]
+
+
+@pytest.mark.usefixtures("tiny_cache")
+def test_examples_that_are_split_among_devices_are_taken_at_once():
+    mesh = AbstractMesh((2,), ("rows",), axis_types=(AxisType.Explicit,))
+    x, w = (
+        jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, P(*axes)))
+        for shape, axes in (((4, 5, 5, 2), ("rows", None, None, None)), ((2, 2, 2, 3), (None, None, None, None)))
+    )
+    with jax.sharding.use_abstract_mesh(mesh):
+        program = jax.make_jaxpr(jax.grad(lambda w, x: conv2d(x, w).sum()))(w, x)
+    assert "while" not in str(program)
+    assert "scan" not in str(program)
+
+
+@pytest.mark.usefixtures("tiny_cache")
+def test_blocks_of_the_share_of_a_device_add_up_to_its_share():
+    split = jax.shard_map(
+        lambda x, w: jax.grad(lambda w: conv2d(x, w).sum())(w),
+        mesh=AbstractMesh((2,), ("data",), axis_types=(AxisType.Auto,)),
+        in_specs=(P("data"), P()),
+        out_specs=P(),
+    )
+    program = str(jax.make_jaxpr(split)(jnp.ones((8, 5, 5, 2)), jnp.ones((2, 2, 2, 3))))
+    assert "psum" in program
+    assert "scan" in program
