@@ -1,6 +1,6 @@
 """Do the FLOPs of both passes grow with the edges of every network, and does the compile time of `deep` stay?
 
-    python experiments/bench_growth.py
+    python -m experiments.bench_growth
 
 The edges of a network are the products of its forward pass for one example: every weight once, in a convolution once
 for each place. Writes results/bench_growth.json; `bench_tables.py` writes the table. Half a minute on two CPU cores.
@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jbackprop.bench.machine import provenance
+from experiments.provenance import provenance
 from jbackprop.bench.models import Model, cnn_model, deep_model, mlp_model
 from jbackprop.bench.products import products_of
 from jbackprop.bench.programs import program
 from jbackprop.networks import deep, graph
 from jbackprop.networks.activations import activation_rule
 from jbackprop.networks.cnn import Block, Sizes
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.network_cases import ADD, CROSS_ENTROPY, LINEAR
 
 RESULTS = Path(__file__).parent / "results" / "bench_growth.json"
@@ -33,7 +34,6 @@ BATCH = 64
 # From 4 on: the first layer's input needs no gradient, which spares a third of the products of a single layer.
 DEPTHS_OF_FLOPS = (4, 8, 16, 32)
 DEPTHS = (2, 8, 32, 128)
-BARELY_OPTIMISED = {"xla_backend_optimization_level": 0}
 
 
 def networks() -> Iterator[tuple[str, str, Any, Any, Any, Any]]:
@@ -121,7 +121,8 @@ def compiled() -> list[dict[str, Any]]:
 
 def main() -> None:
     rows = measured()
-    results = provenance() | {"batch": BATCH, "rows": rows, "exponents": exponents(rows), "compile": compiled()}
+    found = {"rows": rows, "exponents": exponents(rows), "compile": compiled()}
+    results: dict[str, Any] = provenance("jax", "jaxlib", "numpy") | {"batch": BATCH} | found
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for fit in results["exponents"]:
         print("{network:<6} {varied:<9} FLOPs ~ edges^{forward:.2f} forward, edges^{both:.2f} both".format(**fit))

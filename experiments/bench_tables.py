@@ -2,8 +2,8 @@
 
     jbackprop bench --json experiments/results/bench_rules.json
     jbackprop bench --peers --json experiments/results/bench_peers.json
-    python experiments/bench_growth.py
-    python experiments/bench_tables.py
+    python -m experiments.bench_growth
+    python -m experiments.bench_tables
 
 Every results/bench_rules*.json and results/bench_peers*.json has its table: other sizes, dtypes and machines beside the
 first. The test suite fails when a table is out of date.
@@ -16,17 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from readme_tables import with_tables
-
+from experiments.readme_tables import RESULTS, ROOT, write_tables
 from jbackprop.bench import plots, text
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "experiments" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 COMMANDS = {
     "bench_rules": "jbackprop bench --json experiments/results/bench_rules.json",
     "bench_peers": "jbackprop bench --peers --json experiments/results/bench_peers.json",
-    "bench_growth": "python experiments/bench_growth.py",
+    "bench_growth": "python -m experiments.bench_growth",
 }
 
 
@@ -70,24 +67,24 @@ RULE_PLOTS = {"ratios": "time against autodiff", "memory": "memory against autod
 GROWTH = {"forward": "forward", "both": "forward + backward"}
 
 
-def draw(folder: Path = RESULTS) -> None:
-    """Writes the plots of every result as SVG beside it."""
+def draw(folder: Path = RESULTS, target: Path = RESULTS) -> None:
+    """Writes the plots of every result in the folder as SVG into the other one."""
     for path in sorted(folder.glob("bench_*.json")):
         results = json.loads(path.read_text(encoding="utf-8"))
         drawn = {peers["model"]: plots.speeds(peers) for peers in results.get("peers", [])}
         if results.get("rows") and path.stem.startswith("bench_rules"):
             rows = results["rows"]
             drawn |= {"ratios": plots.ratios(rows), "memory": plots.memory(rows)}
-            drawn["roofline"] = plots.roofline([row for row in rows if "both" in row["passes"]], results["limits"])
+            drawn["roofline"] = plots.roofline(rows, results["limits"])
         for name, svg in drawn.items():
             if svg:
-                (folder / f"{path.stem}_{name}.svg").write_text(svg + "\n", encoding="utf-8")
+                (target / f"{path.stem}_{name}.svg").write_text(svg + "\n", encoding="utf-8")
 
 
 def _of_files(name: str, show: Callable[..., str], folder: Path) -> str:
     paths = sorted(folder.glob(f"{name}*.json"))
     if not paths:
-        return f"Not measured yet: `{COMMANDS[name]}`, then `python experiments/bench_tables.py`."
+        return f"Not measured yet: `{COMMANDS[name]}`, then `python -m experiments.bench_tables`."
     return "\n\n".join(show(json.loads(path.read_text(encoding="utf-8")), path.stem, folder) for path in paths)
 
 
@@ -106,7 +103,7 @@ def _about(results: dict[str, Any]) -> str:
 
 def main() -> None:
     draw()
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables()), encoding="utf-8")
+    write_tables(PAGE, tables())
     written = re.findall(r"\]\((\S+\.svg)\)", PAGE.read_text(encoding="utf-8"))
     print(f"docs/performance.md: tables written, {len(written)} plots")
 

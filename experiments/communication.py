@@ -14,10 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.collectives import Collective, collectives
+from experiments.readme_tables import write_tables
 from jbackprop.training import mesh as meshes
 from jbackprop.training import objective, optimizer
 from jbackprop.training import state as states
-from jbackprop.training.collectives import Collective, collectives
 from jbackprop.training.config import Config, Mesh, Network, Optimizer
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.gradient import loss_and_grads
@@ -149,13 +150,6 @@ def _pair(kinds: dict[str, float]) -> str:
     return f"{kinds.get('all-reduce', 0) / 1000:,.1f} + {kinds.get('all-gather', 0) / 1000:,.1f}"
 
 
-def with_table(page: str, results: dict[str, Any]) -> str:
-    """Returns the page with its table replaced."""
-    begin, end = "<!-- communication: begin -->", "<!-- communication: end -->"
-    before, after = page.split(begin)[0], page.split(end)[1]
-    return f"{before}{begin}\n{table(results)}\n{end}{after}"
-
-
 def main() -> None:
     from experiments.provenance import provenance
 
@@ -165,7 +159,7 @@ def main() -> None:
     results = {"batch": BATCH, **provenance("jax"), "rows": rows}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
+    write_tables(PAGE, {"communication": lambda: table(results)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Question 1 of DEEP: does the cost of the forward and the backward pass grow linearly with the size of the graph?
 
-    python experiments/depth_scaling.py
+    python -m experiments.depth_scaling
 
 Measures `networks.deep` over depths T and widths K, batch 64, float32: FLOPs, time, and temporary memory. Prints the
 table and the fitted exponents; writes results/depth_scaling.{png,json} and its section of README.md, beside this file.
@@ -19,16 +19,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
+from experiments.provenance import provenance
+from experiments.readme_tables import write_tables
 from jbackprop.networks import deep
 
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
-from provenance import provenance
-
 HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "depth_scaling.json"
 BATCH = 64
 DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WIDTHS = (32, 64, 128, 256, 512)
@@ -145,8 +144,11 @@ def table(fits: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def plot(rows: list[dict[str, Any]], fits: list[dict[str, Any]], path: Path) -> None:
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7.5), constrained_layout=True)
+def plot(results: dict[str, Any]) -> Figure:
+    """Draws every cost against T and against the edges, with the fitted exponents."""
+    rows, fits = results["rows"], results["exponents"]
+    figure = Figure(figsize=(13, 7.5), layout="constrained")
+    axes = figure.subplots(2, 3)
     for column, (cost, label) in enumerate(QUANTITIES.items()):
         for row, size in enumerate(("depth", "edges")):
             axis = axes[row, column]
@@ -160,9 +162,8 @@ def plot(rows: list[dict[str, Any]], fits: list[dict[str, Any]], path: Path) -> 
             axis.grid(alpha=0.3)
             darker = None if size == "depth" else f"K = {WIDTHS[0]} (light) to {WIDTHS[-1]} (dark)"
             axis.legend(loc="upper left", fontsize=9, title=darker, title_fontsize=9)
-    figure.suptitle(f"Cost of the T-layer network: batch {BATCH}, float32, {cores()} CPU cores, JAX {jax.__version__}")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.suptitle(f"Cost of the T-layer network: batch {BATCH}, float32; {_where(results)}")
+    return figure
 
 
 def draw(axis, rows: list[dict[str, Any]], size: str, cost: str, colour: str, label: str) -> None:
@@ -179,11 +180,13 @@ def draw(axis, rows: list[dict[str, Any]], size: str, cost: str, colour: str, la
     axis.plot(ends, top[cost] * ends / top[size], color="0.6", linewidth=1, linestyle="--", zorder=0, scaley=False)
 
 
-def write_section(path: Path, name: str, text: str) -> None:
-    """Replaces what stands between the two markers of that name in a Markdown file."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = path.read_text().split(begin)
-    path.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+def section(results: dict[str, Any]) -> str:
+    """The table, the models of the FLOPs, and where it was measured, in Markdown."""
+    return f"{table(results['exponents'])}\n\n{models(results['rows'])}\n\n{results['date']}, {_where(results)}."
+
+
+def _where(results: dict[str, Any]) -> str:
+    return f"{results['device']}, JAX {results['versions']['jax']}"
 
 
 def main() -> None:
@@ -193,15 +196,12 @@ def main() -> None:
         rows += measure(depth, width)
         last = rows[-1]
         print(f"T {depth:4d}  K {width:4d}  {last['flops']:.3e} FLOPs  {last['seconds'] * 1e3:9.3f} ms", flush=True)
-    fits = fitted(rows)
-    about: dict[str, Any] = provenance("jax", "jaxlib", "numpy") | {"batch": BATCH}
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / "depth_scaling.json").write_text(json.dumps({**about, "exponents": fits, "rows": rows}, indent=1) + "\n")
-    plot(rows, fits, results / "depth_scaling.png")
-    text = f"{table(fits)}\n\n{models(rows)}\n\n{about['date']}, {about['device']}, JAX {about['versions']['jax']}."
-    write_section(HERE / "README.md", "depth_scaling", text)
-    print(f"\n{text}\n\nwrote {results / 'depth_scaling.png'}")
+    about = provenance("jax", "jaxlib", "numpy") | {"batch": BATCH}
+    results: dict[str, Any] = {**about, "exponents": fitted(rows), "rows": rows}
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    plot(results).savefig(RESULTS.with_suffix(".png"), dpi=110)
+    write_tables(HERE / "README.md", {"depth_scaling": lambda: section(results)})
+    print(f"\n{section(results)}\n\nwrote {RESULTS.with_suffix('.png')}")
 
 
 if __name__ == "__main__":

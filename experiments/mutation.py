@@ -8,10 +8,10 @@ Run from the root of the repository. Each mutant of `mutants.py` replaces the co
 one fails, and the code is put back. JAX's caches are emptied before each mutant, XLA's optimizations are off and its
 compilations are kept on disk, so that only what a mutant changed is compiled again.
 
-Prints survivors as they appear and a table per file, and updates experiments/results/mutation.json. A survivor is
-either explained in `mutation_explained.py` (it computes the same) or a gap in the tests; the exit code is 1 if there is
-a gap. `--again` tries only the gaps of the last run: after a new test has been written. What is explained is not tried
-unless `--same` asks for it.
+Prints survivors as they appear and a table per file, and updates experiments/results/mutation.json and the counts of
+experiments/README.md. A survivor is either explained in `mutation_explained.py` (it computes the same) or a gap in the
+tests; the exit code is 1 if there is a gap. `--again` tries only the gaps of the last run: after a new test has been
+written. What is explained is not tried unless `--same` asks for it.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.mutants import Mutant, mutants_of
-from experiments.mutation_results import explained, read, table, updated, write
+from experiments.mutation_results import counts, explained, read, table, updated, write
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "jbackprop"
@@ -140,6 +140,8 @@ def main() -> int:
     survivors = [{name: m[name] for name in IDENTITY} for m in last.get("survived", ())] if options.again else None
     numbers = {file: len(mutants_in(file, options.function, survivors)) for file in files(options.only)}
     chosen = sorted((file for file in numbers if numbers[file]), key=lambda file: -numbers[file])
+    if not chosen:
+        parser.error("no mutant is chosen")
     notes = tempfile.mkdtemp(prefix="mutation-")
     plan = Plan(tuple(chosen), options.function, survivors, options.same, tuple(options.tests), notes)
     for stop in (signal.SIGINT, signal.SIGTERM):
@@ -150,9 +152,16 @@ def main() -> int:
         result = updated(last, read_notes(plan), options.again)
     finally:
         shutil.rmtree(notes, ignore_errors=True)
+    if not result["files"]:
+        raise SystemExit("no file is finished: nothing is written")
     print(table(result))
     if options.json or not options.function:
         write(target, result)
+    if target == RESULTS and not options.function:
+        # Here: the workers' tests put a hook before the first import of jbackprop.
+        from experiments.readme_tables import write_tables
+
+        write_tables(ROOT / "experiments" / "README.md", {"mutation_counts": lambda: counts(result)})
     for test in result["fails_without_a_mutant"]:
         print(f"fails without a mutant, not used: {test}")
     return 1 if result["survived"] else 0

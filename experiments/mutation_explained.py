@@ -2,7 +2,6 @@
 
 ARRAY = "what follows turns NumPy arrays into JAX arrays itself"
 ONE = "the axis has length 1, and JAX clamps an index behind its end"
-SURPLUS = "more padding than needed behind the end, which the slice cuts off again"
 SUM_OF_ONE = "one JAX array makes the sum or difference one"
 TWO_KEYS = "two independent keys: either order draws the same distribution"
 SEPARATE_NAMES = "no parameter has the name of an input, and values are looked up by name: the order is never seen"
@@ -21,43 +20,19 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             ("return -(-axis.window // axis.stride)", new): "windows that end before the element add nothing, only work"
             for new in ("return -(-axis.window * axis.stride)", "return --axis.window")
         },
-        "over_elements": {
-            **{
-                ("blocks = -(-elements // axis.stride)", new): SURPLUS
-                for new in ("blocks = -(-elements * axis.stride)", "blocks = --elements")
-            },
-            **{
-                (
-                    "widths[along] = (which, blocks - which - axis.outputs, 0)",
-                    f"widths[along] = (which, {new}, 0)",
-                ): SURPLUS
-                for new in (
-                    "blocks - which + axis.outputs",
-                    "blocks - which",
-                    "blocks + which - axis.outputs",
-                    "blocks - axis.outputs",
-                )
-            },
-        },
     },
     "layers/max_pool.py": {
         "max_pool_fwd": {("x = jnp.asarray(x)", new): ARRAY for new in ("pass", "x = x")},
-        "_running_maximum": {
-            (
-                "values, places = (pad_axis(values, axis, along, -jnp.inf), pad_axis(places, axis, along, 0.0))",
-                "values, places = (pad_axis(values, axis, along, -jnp.inf), pad_axis(places, axis, along, 1.0))",
-            ): "padding never wins, so its place is never read",
+    },
+    "layers/window_winners.py": {
+        "_running": {
             (
                 "for offset in range(1, axis.window):",
                 "for offset in range(0, axis.window):",
             ): "compares the first element with itself once more",
             ("if (first_real == offset).any():", "if True:"): "the condition only spares an or with nothing",
-            (
-                "place = at_offset(places, axis, along, offset) + jnp.asarray(offset * step, places.dtype)",
-                "place = at_offset(places, axis, along, offset) + offset * step",
-            ): "a Python integer takes the dtype of the places",
         },
-        "_place_of_elements": {
+        "place_of_elements": {
             (
                 "return np.where((i < rows.window) & (j < columns.window), i * columns.window + j, -1)[:, :, None]",
                 f"return np.where({new}, i * columns.window + j, -1)[:, :, None]",
@@ -74,10 +49,10 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
         },
     },
     "layers/stable_softmax.py": {
-        "maximum_and_sum": {
+        "maximum": {
             (
-                "m = jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))",
-                "m = jnp.max(z, axis, keepdims=True)",
+                "return jax.lax.stop_gradient(jnp.max(z, axis, keepdims=True))",
+                "return jnp.max(z, axis, keepdims=True)",
             ): "m cancels in everything made from it, and so does its derivative: stopping it only spares work",
         },
     },

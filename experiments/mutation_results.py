@@ -21,7 +21,6 @@ class Verdict:
     old: str
     new: str
     killed_by: str
-    seconds: float
 
 
 def explained(mutant: dict[str, Any]) -> str | None:
@@ -42,7 +41,7 @@ def updated(last: dict[str, Any], notes: list[dict[str, Any]], again: bool) -> d
     tried = {(v.file, v.function, v.old, v.new) for v in verdicts}
     kept = [s for s in kept if (s["file"], s["function"], s["old"], s["new"]) not in tried]
     survivors = [{k: v for k, v in s.items() if k != "reason"} for s in kept]
-    survivors += [_without_time(v) for v in verdicts if not v.killed_by]
+    survivors += [_mutant(v) for v in verdicts if not v.killed_by]
     survivors.sort(key=lambda s: (s["file"], s["line"], s["new"]))
     return {
         "versions": {package: version(package) for package in ("jax", "jaxlib", "pytest", "hypothesis")},
@@ -63,8 +62,8 @@ def _row(verdicts: list[Verdict], seconds: float, last: dict[str, Any] | None) -
     return {**row, "seconds": round(seconds), "killed_by": dict(killers.most_common())}
 
 
-def _without_time(verdict: Verdict) -> dict[str, Any]:
-    return {name: value for name, value in asdict(verdict).items() if name not in ("killed_by", "seconds")}
+def _mutant(verdict: Verdict) -> dict[str, Any]:
+    return {name: value for name, value in asdict(verdict).items() if name != "killed_by"}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -78,6 +77,25 @@ def table(result: dict[str, Any]) -> str:
     rows.append(("all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
     lines = [f"{'file':<34}{'mutants':>9}{'killed':>9}{'same':>7}{'survived':>10}{'seconds':>9}"]
     return "\n".join(lines + [f"{r[0]:<34}{r[1]:>9}{r[2]:>9}{r[3]:>7}{r[4]:>10}{r[5]:>9}" for r in rows])
+
+
+def counts(result: dict[str, Any]) -> str:
+    """The sums over all files, in Markdown."""
+    rows = result["files"].values()
+    sums = {
+        f"all, in {len(rows)} files": sum(row["mutants"] for row in rows),
+        "killed by a test": sum(row["killed"] for row in rows),
+        "compute the same": len(result["computes_the_same"]),
+        "unexplained": len(result["survived"]),
+    }
+    where = ", ".join(f"{package} {number}" for package, number in result["versions"].items())
+    return "\n".join(
+        [
+            *("| | mutants |", "| --- | --- |"),
+            *(f"| {name} | {number} |" for name, number in sums.items()),
+            *("", f"{max(row['date'] for row in rows)}, {where}."),
+        ]
+    )
 
 
 def read(path: Path) -> dict[str, Any]:

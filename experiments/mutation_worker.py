@@ -90,7 +90,7 @@ class Breaker:
             return set()
         notes = [json.loads(line) for line in self.own.read_text().splitlines()]
         if notes and "trying" in notes[-1]:
-            self._note(**notes[-1]["trying"], killed_by="the process died", seconds=0.0)
+            self._note(**notes[-1]["trying"], killed_by="the process died")
         return {json.dumps(note["trying"]) for note in notes if "trying" in note}
 
     def _claim(self, file: str) -> bool:
@@ -108,12 +108,10 @@ class Breaker:
         for mutant in self.mutants[file]:
             about = {name: getattr(mutant, name) for name in ("file", "function", "line", "old", "new")}
             if explained(about) and not self.same:
-                self._note(**about, killed_by="", seconds=0.0)
+                self._note(**about, killed_by="")
             elif json.dumps(about) not in done:
                 self._note(trying=about)
-                before = time.perf_counter()
-                killer = self._killer(mutant, items)
-                self._note(**about, killed_by=killer, seconds=round(time.perf_counter() - before, 2))
+                self._note(**about, killed_by=self._killer(mutant, items))
         fail_anyway = [item.nodeid for item in candidates(file, self.items) if item.nodeid not in self.reached]
         empty_caches()
         fail_anyway += [item.nodeid for item in self._used(items) if not self._passes(item)]

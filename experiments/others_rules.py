@@ -6,8 +6,8 @@ JAX's own rules need nothing more. For the others: pip install optax equinox fla
 jaxopt rlax distrax numpyro tfp-nightly brax mujoco-mjx jax-md e3nn-jax. What is not installed is left out, with a word.
 
 Each rule comes with arguments that sit on the kink, the tie or the zero that it is about. A `reference` stands where
-the primal has no derivative of its own. Prints the table and writes experiments/results/others_rules.json. Seven
-minutes on two CPU cores.
+the primal has no derivative of its own. Prints the table, writes experiments/results/others_rules.json and
+its section of experiments/README.md. Six minutes on two CPU cores.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import importlib.metadata
 import json
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from experiments.others_rules_numerics import NUMERICS
 from experiments.others_rules_science import SCIENCE
 from experiments.others_rules_transport import TRANSPORT
 from experiments.provenance import provenance
+from experiments.readme_tables import paragraph, write_tables
 from jbackprop.verify.compare import compare_vjp
 
 RULES = (*JAX, *NUMERICS, *TRANSPORT, *SCIENCE)
@@ -67,6 +69,22 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def section(results: dict[str, Any]) -> str:
+    """How many rules there are and what became of them, the table, and where it was checked, in Markdown."""
+    found = [row for row in results["rules"] if row["found"] != "not installed"]
+    verdicts = Counter(row["found"].partition(":")[0] for row in found)
+    remarks = [row["remark"] for row in found if row["found"].startswith("wrong")]
+    design, bugs = (sum(remark.startswith(mark) for remark in remarks) for mark in ("by design", "**bug**"))
+    words = (
+        f"{len(found)} rules of {len({row['package'] for row in found})} packages: {verdicts['ok']} are right, "
+        f"{verdicts['another subgradient']} more choose another subgradient or limit than autodiff, {len(remarks)} are "
+        f"called wrong. Of these, {design} say something else than the derivative on purpose, {bugs} are mistakes, "
+        f"with reproductions below, and {len(remarks) - design - bugs} are conventions or approximations, as remarked."
+    )
+    where = f"{results['date']}, {results['device']}, JAX {results['versions']['jax']}."
+    return f"{paragraph(words)}\n\n{table(results)}\n\n{where}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="rules whose package or name contains this; nothing is written then")
@@ -84,6 +102,7 @@ def main() -> None:
     print(table(results))
     if not only:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        write_tables(Path(__file__).parent / "README.md", {"others_rules": lambda: section(results)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The published results of experiments/README.md again: test accuracy over all 10,000 images of MNIST, several seeds.
+"""The published results of experiments/README.md again: test accuracy over all test images, several seeds.
 
     python -m experiments.published_results [NAME ...] [--seeds 1] [--data.dir FOLDER]
 
@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from experiments.provenance import provenance
+from experiments.readme_tables import with_tables
 from jbackprop.training import config as configs
 from jbackprop.training import data
 from jbackprop.training import trainer as trainers
@@ -29,7 +30,6 @@ from jbackprop.training.trainer import Trainer
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "published_results.json"
 README = HERE / "README.md"
-BEGIN, END = "<!-- published: begin -->", "<!-- published: end -->"
 
 
 class Row(NamedTuple):
@@ -56,6 +56,11 @@ ROWS = {
     "mnist_lecun_800": Row("LeCun's table: 800 hidden units, cross-entropy", "1.6% error", 0.981, 0.985),
     "mnist_lenet5": Row("LeNet-5", "0.95% error", 0.990),
     "mnist_flax_cnn": Row("flax, examples/mnist", "99.17%", 0.991),
+    "digits_two_layer": Row("scikit-learn's 8x8 digits: 64-64-10 sigmoid", "none: a target of this project", 0.970),
+    "digits_mlp": Row(
+        "the digits: 64-128-64-10 ReLU, random stratified 75/25 split", "97.5% to 97.9%, its MLPClassifier", 0.975
+    ),
+    "digits_cnn": Row("the digits: two convolutions, ReLU, Adam", "none: a target of this project", 0.985),
 }
 
 
@@ -103,9 +108,9 @@ def measured(name: str, config: Config, seeds: int) -> dict[str, Any]:
 
 
 def inside(result: dict[str, Any]) -> bool:
-    """Whether the mean is in the band. Both are of 10,000 images: half of one is rounding."""
-    row = ROWS[result["config"]]
-    return row.low - 5e-5 < result["mean"] < row.high + 5e-5
+    """Whether the mean is in the band. Half a test image is rounding, but no more than half of the last digit shown."""
+    row, rounding = ROWS[result["config"]], min(0.5 / result["test_examples"], 5e-5)
+    return row.low - rounding < result["mean"] < row.high + rounding
 
 
 def table(results: dict[str, Any]) -> str:
@@ -138,16 +143,9 @@ def here(result: dict[str, Any]) -> str:
 
 def _time(result: dict[str, Any]) -> str:
     seconds = result["training_seconds_a_seed"]
+    if seconds < 1:
+        return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def with_table(text: str, results: dict[str, Any]) -> str:
-    """Returns the text with what stands between its two marks replaced by the table."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{README.name}: the marks {BEGIN} and {END} must stand in it")
-    return f"{head}{BEGIN}\n{table(results)}\n{END}{tail}"
 
 
 def saved() -> dict[str, Any]:
@@ -159,7 +157,7 @@ def save(result: dict[str, Any]) -> None:
     """Puts one row into the results and the table. Another process may have added its own meanwhile."""
     results = saved() | {result["config"]: result}
     _replace(RESULTS, json.dumps({name: results[name] for name in ROWS if name in results}, indent=1) + "\n")
-    _replace(README, with_table(README.read_text(encoding="utf-8"), results))
+    _replace(README, with_tables(README.read_text(encoding="utf-8"), {"published": lambda: table(results)}))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -171,7 +169,7 @@ def _replace(path: Path, text: str) -> None:
 def line(result: dict[str, Any]) -> str:
     """One line of the table on the terminal."""
     row = ROWS[result["config"]]
-    return f"{result['config']:<22} {row.published:<33} {band(row):<18} {here(result):<18} {_time(result)}"
+    return f"{result['config']:<22} {row.published:<34} {band(row):<18} {here(result):<18} {_time(result)}"
 
 
 def main() -> int:
@@ -188,8 +186,8 @@ def main() -> int:
     for name in options.names or ROWS:
         print(name, flush=True)
         config = configs.read(HERE.parent / "configs" / f"{name}.toml")
-        folder = options.folder or config.data.dir
-        config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, dir=folder))
+        if options.folder and config.data.name != "digits":  # which have no IDX files
+            config = msgspec.structs.replace(config, data=msgspec.structs.replace(config.data, dir=options.folder))
         result = measured(name, config, options.seeds)
         save(result)
         print(line(result), flush=True)

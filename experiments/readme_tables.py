@@ -1,6 +1,6 @@
 """Writes the tables of README.md from the registry and from the results that the other programs left.
 
-    python experiments/readme_tables.py
+    python -m experiments.readme_tables
 
 A table, or a sentence with figures, stands between `<!-- name: begin -->` and `<!-- name: end -->`; the test suite
 fails when one is out of date.
@@ -44,19 +44,21 @@ def networks_table() -> str:
 
 
 def digits_table() -> str:
-    """Accuracy over seeds, from experiments/digits_seeds.py."""
-    results: dict[str, Any] = json.loads((RESULTS / "digits_seeds.json").read_text())
+    """Accuracy over seeds, from experiments/published_results.py."""
+    results: dict[str, Any] = json.loads((RESULTS / "published_results.json").read_text())
+    digits = [row for name, row in results.items() if name.startswith("digits")]
     rows = [
-        "| configuration | test accuracy, mean ± standard deviation | lowest to highest | epochs | seconds a seed |",
+        "| configuration | test accuracy, mean ± standard deviation | lowest to highest | epochs | training, a seed |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for row in results["rows"]:
-        accuracy = f"{row['accuracy_mean']:.2%} ± {row['accuracy_std']:.2%}"
+    for row in digits:
+        accuracy = f"{row['mean']:.2%} ± {row['standard_deviation']:.2%}"
         spread = f"{min(row['accuracies']):.2%} to {max(row['accuracies']):.2%}"
         name = f"[`{row['config']}`](configs/{row['config']}.toml)"
-        rows.append(f"| {name} | {accuracy} | {spread} | {row['epochs']} | {row['seconds_a_seed']:.1f} |")
-    seeds, examples = results["rows"][0]["seeds"], results["rows"][0]["test_examples"]
-    rows.append(f"\n{seeds} seeds, all {examples} test examples; {_where_and_when(results)}.")
+        rows.append(f"| {name} | {accuracy} | {spread} | {row['epochs']} | {row['training_seconds_a_seed']:.1f} s |")
+    last = digits[-1]
+    seeds, examples = len(last["accuracies"]), last["test_examples"]
+    rows.append(f"\n{seeds} seeds, all {examples} test examples; {_where_and_when(last)}.")
     return "\n".join(rows)
 
 
@@ -114,7 +116,7 @@ def matters() -> str:
     results: dict[str, Any] = json.loads((RESULTS / "wrong_gradients_train.json").read_text())
     rows = {row["rule"]: row for row in results["cs229"]["rows"]}
     right, wrong = rows[None], rows["dense: db is one number"]
-    return _paragraph(
+    return paragraph(
         "Does it matter? Networks learn with wrong gradients too: a published solution of CS229's network that sums "
         f"`db` over everything reaches {wrong['mean']:.1%} on MNIST, the right one {right['mean']:.1%} "
         f"({len(right['accuracies'])} seeds each). Accuracy does not see it, `check_vjp` does: "
@@ -124,7 +126,7 @@ def matters() -> str:
 
 def corpus() -> str:
     """How many rules the checkers are held against."""
-    return _paragraph(
+    return paragraph(
         "`python -m experiments.checker_score` holds it, JAX's `check_grads` and a full Jacobian as in "
         f"`torch.autograd.gradcheck` against {len(WRONG)} rules that are known to be wrong and {len(RIGHT)} known to "
         "be right ([`jbackprop.verify.corpus`](jbackprop/verify/corpus)), on other arguments with each seed:"
@@ -136,7 +138,7 @@ def mutation() -> str:
     results: dict[str, Any] = json.loads((RESULTS / "mutation.json").read_text())
     mutants, killed = (sum(row[key] for row in results["files"].values()) for key in ("mutants", "killed"))
     same, survived = len(results["computes_the_same"]), len(results["survived"])
-    return _paragraph(
+    return paragraph(
         "A mutation run flips signs, drops sums, exchanges arguments and so on, and reruns the tests: of "
         f"{mutants} mutants of the layers and networks the tests notice {killed}, {same} compute the same and "
         f"{survived or 'none'} survive (`python -m experiments.mutation`; "
@@ -144,7 +146,8 @@ def mutation() -> str:
     )
 
 
-def _paragraph(sentences: str) -> str:
+def paragraph(sentences: str) -> str:
+    """Returns the sentences in lines of the page's width."""
     return fill(sentences, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
@@ -167,13 +170,17 @@ def with_tables(page: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> 
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
         if len(pattern.findall(page)) != 1:
-            raise ValueError(f"README.md: the marks {begin} and {end} must stand in it exactly once")
+            raise ValueError(f"the page: the marks {begin} and {end} must stand in it exactly once")
         block = f"{begin}\n{table()}\n{end}"
         page = pattern.sub(lambda _, block=block: block, page)
     return page
 
 
+def write_tables(page: Path, tables: Mapping[str, Callable[[], str]] = TABLES) -> None:
+    """Replaces the content of each table in a file."""
+    page.write_text(with_tables(page.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    write_tables(ROOT / "README.md")
     print("README.md: tables written")

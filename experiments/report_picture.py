@@ -1,6 +1,6 @@
 """The page about a wrong rule, docs/images/check_report.png: a convolution that loses the edge of dx.
 
-    python experiments/report_picture.py [--out report.html]
+    python -m experiments.report_picture [--out report.html]
 
 Prints the report and writes the page. The picture of it in the README is taken by
 

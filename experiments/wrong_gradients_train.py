@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from experiments.provenance import provenance
-from experiments.readme_tables import with_tables
+from experiments.readme_tables import write_tables
 from experiments.wrong_gradients_networks import NETWORKS, PARTS, Network, Parts
 from experiments.wrong_gradients_shown import accuracy, plot, table
 from jbackprop.training import data
@@ -190,8 +190,7 @@ def main() -> None:
     stored.write_text(json.dumps(results, indent=1) + "\n")
     plot(results).savefig(stored.with_suffix(".png"), dpi=110)
     readme = HERE / "README.md"
-    text = with_tables(readme.read_text(encoding="utf-8"), {"wrong_gradients": lambda: table(results)})
-    readme.write_text(text, encoding="utf-8")
+    write_tables(readme, {"wrong_gradients": lambda: table(results)})
     print(f"\n{table(results)}\n\nwritten to {readme.name}, {stored.name} and {stored.with_suffix('.png').name}")
 
 

@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from jbackprop.commands.options import MISUSE
+
 COMMANDS = {
     "train": "train a network on real data as a TOML file says",
     "report": "write a page on one training run, or on several side by side",
@@ -20,7 +22,6 @@ COMMANDS = {
 }
 MODULES = {command: command for command in COMMANDS} | {"list": "list_cases"}
 INTERRUPTED = 130
-MISUSE = 2
 
 EPILOG = """examples:
   jbackprop train configs/digits_two_layer.toml --epochs 3 --optimizer.learning-rate 0.1

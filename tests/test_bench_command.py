@@ -29,11 +29,23 @@ def wrong(x):
 
 wrong.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (dy * jnp.sin(x),))
 
+def total(x):
+    return x.sum()
+
+@jax.custom_vjp
+def unknown(x):
+    return jnp.sin(x)
+
+unknown.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (dy * jnp.nan,))
+
 def power(x, n):
     return x ** n
 
 def breaks(x):
     raise ValueError("of no use")
+
+def sign(x):
+    return x > 0
 
 def count(n):
     return n + 1
@@ -104,6 +116,15 @@ def test_a_rule_that_computes_another_gradient_is_no_comparison(folder, capsys):
     assert "DIFFERS" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("options", [["--reference", "users_rules:total"], []], ids=["another shape", "NaN"])
+def test_another_shape_or_a_nan_differs_by_no_number(folder, capsys, options):
+    command = ["bench", "users_rules:unknown", "--arg", "f32[4]", *options, *QUICK, "--json", "kept.json"]
+    assert cli.main(command) == 1
+    assert "DIFFERS " in capsys.readouterr().out
+    (row,) = json.loads((folder / "kept.json").read_text())["rows"]
+    assert (row["agree"], row["difference"]) == (False, None)
+
+
 @pytest.mark.slow
 def test_json_alone_before_the_name(folder, capsys):
     assert cli.main(["bench", *QUICK, "--json", "identity"]) == 0
@@ -129,8 +150,10 @@ def test_peers_train_the_same_model(folder, monkeypatch, capsys):
         (["users_rules:scal"], "users_rules has no function 'scal': did you mean scale"),
         (["users_rules:scale", "--arg", "f32[3"], "--arg cannot be read: no ] closes this ["),
         (["users_rules:scale", "--arg", "f32[3]"], "scale(x, w): w missing"),
+        (["users_rules:power", "--arg", "x=f32[3]", "--static", "x=1"], "x is given by --arg and by --static"),
         (["users_rules:breaks", "--arg", "f32[3]"], "ValueError: of no use (users_rules.py:"),
         (["users_rules:count", "--arg", "i32[3]"], "give an array of floats to differentiate by"),
+        (["users_rules:sign", "--arg", "f32[3]"], "jbackprop bench: no output is a floating array"),
         (["users_rules:pair", "--arg", "f32[3]"], "users_rules:pair is a pair of passes"),
         (["users_rules:scale", "relu"], "users_rules:scale is a function of yours: measure it alone"),
         (["users_rules:scale", "--dtype", "float32"], "--arg says those of users_rules:scale"),

@@ -12,7 +12,7 @@ from jbackprop.verify.network_cases import NETWORKS
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 DERIVATIONS = DOCS / "derivations"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "experiments" / "README.md"])
 DOCS_PAGES = sorted(DOCS.rglob("*.md"))
 
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")

@@ -7,9 +7,12 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import pytest
 
+from experiments import mutation
 from experiments.mutants import mutants_of, mutated_source
 from experiments.mutation import ROOT, mutants_in
+from experiments.mutation_explained import EXPLAINED
 from experiments.mutation_live import Live
 from jbackprop.layers.linear import linear
 from jbackprop.layers.mean_squared_error import mean_squared_error
@@ -117,6 +120,31 @@ def test_the_first_cotangent_alone():
     assert ("dtarget = 2 * error * dL", "dtarget = 2 * error") in survivors
     assert not [old for old, _ in survivors if old.startswith("dprediction =")]
     assert found["files"]["layers/squared_error.py"]["killed"] > 0
+
+
+def test_a_choice_of_no_mutant_is_misuse(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mutation", "--only", "layers/linear.py", "--function", "no_such_function"])
+    with pytest.raises(SystemExit) as ended:
+        mutation.main()
+    assert ended.value.code == 2
+    assert "no mutant is chosen" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_before_its_first_file_is_not_written(tmp_path, monkeypatch):
+    target = tmp_path / "result.json"
+    monkeypatch.setattr(sys, "argv", ["mutation", "--only", "layers/relu.py", "--json", str(target)])
+    monkeypatch.setattr(mutation, "run", lambda plan, workers: None)
+    monkeypatch.setattr(mutation.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit, match="nothing is written"):
+        mutation.main()
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("file", EXPLAINED)
+def test_what_is_explained_is_still_a_mutant(file):
+    for function, explained in EXPLAINED[file].items():
+        mutants = {(mutant.old, mutant.new) for mutant in mutants_in(file, function)}
+        assert set(explained) <= mutants, function
 
 
 def test_the_source_for_other_processes_has_the_mutant_and_keeps_the_rest():

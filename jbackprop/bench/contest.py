@@ -23,7 +23,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contest:
-    """A rule at one size against its reference under autodiff; `products` are the multiply-adds of the formula."""
+    """A rule at one size against its reference under autodiff, or a whole training step against another.
+
+    `products` are the multiply-adds of the rule's formula, or of the step. A step is
+    `(params, x, y, rate) -> (loss, params)`; `as_ours` and `as_reference` turn the parameters of `arguments()` into
+    those of each side.
+    """
 
     name: str
     label: str
@@ -33,39 +38,24 @@ class Contest:
     arguments: Callable[[], tuple[Any, ...]]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     products: int | None = None
-
-
-@dataclass(frozen=True)
-class StepContest:
-    """A whole training step against another: `(params, x, y, rate) -> (loss, params)` for `arguments()`.
-
-    `as_ours` and `as_reference` turn the parameters into those of each side.
-    """
-
-    name: str
-    label: str
-    against: str
-    ours: Callable[..., Any]
-    reference: Callable[..., Any]
-    arguments: Callable[[], tuple[Any, ...]]
+    is_step: bool = False
     as_ours: Callable[[Any], Any] = lambda params: params
     as_reference: Callable[[Any], Any] = lambda params: params
-    products: int | None = None
 
 
-def measure(contest: Contest | StepContest, dtype: str, seconds: float, limits: Limits, seed: int = 0) -> Row:
+def measure(contest: Contest, dtype: str, seconds: float, limits: Limits) -> Row:
     """Returns the row: times and ratios with their intervals, memory, residuals, FLOPs and bytes, share of the limit.
 
     `seconds` are spent on timing; compilation comes on top.
     """
-    if isinstance(contest, StepContest):
-        return _measure_step(contest, dtype, seconds, limits, seed)
+    if contest.is_step:
+        return _measure_step(contest, dtype, seconds, limits)
     args = contest.arguments()
     sides = passes(contest.ours, args, dict(contest.kwargs)), passes(contest.reference, args, dict(contest.kwargs))
     ours, reference = sides[0].both, sides[1].both
     row = _row(contest, dtype, ours, reference, largest_difference(ours.call(), reference.call()))
     row["passes"] = {
-        name: _timed(getattr(sides[0], name), getattr(sides[1], name), share * seconds, seed)
+        name: _timed(getattr(sides[0], name), getattr(sides[1], name), share * seconds)
         for name, share in SHARES.items()
     }
     row["residual_bytes"] = _of_sides([side.residual_bytes for side in sides])
@@ -73,7 +63,7 @@ def measure(contest: Contest | StepContest, dtype: str, seconds: float, limits: 
     return row | _limited(row, products, sides[0], limits)
 
 
-def _measure_step(contest: StepContest, dtype: str, seconds: float, limits: Limits, seed: int) -> Row:
+def _measure_step(contest: Contest, dtype: str, seconds: float, limits: Limits) -> Row:
     params, x, y, rate = contest.arguments()
     ours = program(contest.ours, contest.as_ours(params), x, y, rate)
     reference = program(contest.reference, contest.as_reference(params), x, y, rate)
@@ -81,7 +71,7 @@ def _measure_step(contest: StepContest, dtype: str, seconds: float, limits: Limi
     (loss, new), wanted = (side.compiled(*side.arguments[:-1], far) for side in (ours, reference))
     comparable = loss, new if _alike(new, wanted[1]) else contest.as_reference(new)
     row = _row(contest, dtype, ours, reference, largest_difference(comparable, wanted))
-    row["passes"] = {"step": _timed(ours, reference, seconds, seed)}
+    row["passes"] = {"step": _timed(ours, reference, seconds)}
     return row | _limited(row, contest.products, None, limits)
 
 
@@ -89,7 +79,7 @@ def _alike(ours: Any, reference: Any) -> bool:
     return jax.tree.structure(ours) == jax.tree.structure(reference)
 
 
-def _row(contest: Contest | StepContest, dtype: str, ours: Program, reference: Program, difference: float) -> Row:
+def _row(contest: Contest, dtype: str, ours: Program, reference: Program, difference: float) -> Row:
     sides = ours, reference
     return {
         "name": contest.name,
@@ -105,9 +95,9 @@ def _row(contest: Contest | StepContest, dtype: str, ours: Program, reference: P
     }
 
 
-def _timed(ours: Program, reference: Program, seconds: float, seed: int) -> Row:
-    taken = rounds([ours.call, reference.call], seconds, seed)
-    found = interval(taken[:, 0] / taken[:, 1], seed)
+def _timed(ours: Program, reference: Program, seconds: float) -> Row:
+    taken = rounds([ours.call, reference.call], seconds)
+    found = interval(taken[:, 0] / taken[:, 1])
     medians = np.median(taken, axis=0)
     return {
         "milliseconds": _of_sides([1e3 * float(median) for median in medians]),

@@ -10,7 +10,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from jbackprop.bench import models, plain
-from jbackprop.bench.contest import Contest, StepContest
+from jbackprop.bench.contest import Contest
 from jbackprop.bench.models import MORE, Model
 from jbackprop.layers.conv2d import conv2d
 from jbackprop.networks import deep
@@ -27,16 +27,16 @@ MEASURED = {
 }
 
 
-def of_rule(case: RuleCase, size: str, dtype: DTypeLike, seed: int = 0) -> list[Contest | StepContest]:
+def of_rule(case: RuleCase, size: str, dtype: DTypeLike) -> list[Contest]:
     """Returns a contest for each benchmark of that size in the rule's row of the registry."""
-    found: list[Contest | StepContest] = [
+    found = [
         Contest(
             case.name,
             row.label,
             "autodiff of jax.nn, lax or optax",
             partial(case.function, **row.options),
             row.reference,
-            partial(row.arguments, jax.random.key(seed), dtype),
+            partial(row.arguments, jax.random.key(0), dtype),
             products=row.products,
         )
         for row in case.benchmarks
@@ -47,13 +47,13 @@ def of_rule(case: RuleCase, size: str, dtype: DTypeLike, seed: int = 0) -> list[
     return found
 
 
-def of_network(case: NetworkCase, size: str, dtype: DTypeLike, seed: int = 0) -> list[StepContest]:
+def of_network(case: NetworkCase, size: str, dtype: DTypeLike) -> list[Contest]:
     """Returns the contests of a network: its step by the explicit backward pass, and by its rules.
 
     A network without a size of its own here is measured on the example of the registry, against its own primal code.
     """
     if case.name not in MEASURED:
-        key_params, key_batch = jax.random.split(jax.random.key(seed))
+        key_params, key_batch = jax.random.split(jax.random.key(0))
 
         def arguments() -> tuple[Any, ...]:
             return case.params(key_params, dtype), *case.batch(key_batch, dtype), jnp.asarray(0.1, dtype)
@@ -64,18 +64,18 @@ def of_network(case: NetworkCase, size: str, dtype: DTypeLike, seed: int = 0) ->
                 case.name, "registry's example", "autodiff of its primal", case.loss_and_grads, wrote, arguments
             )
         ]
-    return of_model(MEASURED[case.name](), size, dtype, seed)
+    return of_model(MEASURED[case.name](), size, dtype)
 
 
-def of_model(model: Model, size: str, dtype: DTypeLike, seed: int = 0) -> list[StepContest]:
+def of_model(model: Model, size: str, dtype: DTypeLike) -> list[Contest]:
     """Returns the contests of a model with a plain loss; of `deep` also those over a list of matrices."""
     examples = model.batch_size * MORE[size]
 
     def arguments() -> tuple[Any, ...]:
-        params = model.init(jax.random.key(seed), dtype)
-        return params, *model.batch(examples, dtype, seed), jnp.asarray(0.1, dtype)
+        params = model.init(jax.random.key(0), dtype)
+        return params, *model.batch(examples, dtype), jnp.asarray(0.1, dtype)
 
-    def contest(how: str, ours: Step, reference: Callable[..., Any], against: str, **more: Any) -> StepContest:
+    def contest(how: str, ours: Step, reference: Callable[..., Any], against: str, **more: Any) -> Contest:
         label = f"{model.label}, batch {examples}, {how}"
         wrote = jax.value_and_grad(reference)
         return step_contest(
@@ -104,9 +104,9 @@ def step_contest(
     reference: Step,
     arguments: Callable[[], tuple[Any, ...]],
     **more: Any,
-) -> StepContest:
+) -> Contest:
     """Returns the contest of two gradients, each followed by the same step of gradient descent in its program."""
-    return StepContest(name, label, against, descent(ours), descent(reference), arguments, **more)
+    return Contest(name, label, against, descent(ours), descent(reference), arguments, is_step=True, **more)
 
 
 def descent(gradient: Step) -> Step:
@@ -129,9 +129,7 @@ def unstacked(params: Mapping[str, Any]) -> dict[str, Any]:
     return {"layers": list(params["layers"]), "alpha": params["alpha"]}
 
 
-def convolutions_in_scan(
-    dtype: DTypeLike, images: int, steps: int, channels: tuple[int, int] = (32, 64)
-) -> StepContest:
+def convolutions_in_scan(dtype: DTypeLike, images: int, steps: int, channels: tuple[int, int] = (32, 64)) -> Contest:
     """Returns two 5x5 convolutions with tanh between them, trained by gradient descent inside `lax.scan`."""
     (i, o), shape = channels, (14, 14)
 
@@ -144,7 +142,7 @@ def convolutions_in_scan(
         x = jax.random.normal(keys[2], (steps, images, *shape, i), dtype)
         return params, x, jnp.zeros((steps, images, *shape, o), dtype), jnp.asarray(0.1, dtype)
 
-    return StepContest(
+    return Contest(
         "conv2d",
         f"two 5x5 {i}->{o}->{o} SAME {images}x14x14, {steps} steps in a scan",
         "lax.conv_general_dilated under autodiff",
@@ -152,6 +150,7 @@ def convolutions_in_scan(
         scanned(partial(_two_convolutions, plain.convolution)),
         arguments,
         products=steps * images * 14 * 14 * 25 * (2 * i * o + 3 * o * o),
+        is_step=True,
     )
 
 

@@ -17,7 +17,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(ratios: Sequence[float] | np.ndarray, seed: int = 0) -> Interval:
+def interval(ratios: Sequence[float] | np.ndarray) -> Interval:
     """Returns the median and the 2.5% and 97.5% quantiles of the medians of resamples (percentile bootstrap).
 
     Raises: ValueError for no ratios, and for one that is not finite.
@@ -28,7 +28,7 @@ def interval(ratios: Sequence[float] | np.ndarray, seed: int = 0) -> Interval:
     values = np.asarray(ratios, float)
     if not values.size or not np.isfinite(values).all():
         raise ValueError(f"interval: ratios must be finite and at least one, got {values.tolist()}")
-    resamples = np.random.default_rng(seed).choice(values, (RESAMPLES, values.size))
+    resamples = np.random.default_rng(0).choice(values, (RESAMPLES, values.size))
     low, high = np.percentile(np.median(resamples, axis=1), [2.5, 97.5])
     return Interval(float(np.median(values)), float(low), float(high))
 

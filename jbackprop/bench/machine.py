@@ -40,13 +40,13 @@ class Limits(NamedTuple):
         return "arithmetic" if flops / self.flops > traffic / self.bandwidth else "bandwidth"
 
 
-def limits(dtype: DTypeLike, seconds: float = 2.0, matrix: int | None = None, copied: int | None = None) -> Limits:
+def limits(dtype: DTypeLike, seconds: float) -> Limits:
     """Returns the best of several runs of a matrix product of `dtype` and of a pass over an array in place.
 
     The array is read and written where it is: memory that is mapped anew for each output would be measured otherwise.
     """
     kind = "cpu" if jax.default_backend() == "cpu" else "gpu"
-    size, items = matrix or MATRIX[kind], (copied or COPIED[kind]) // jnp.dtype(dtype).itemsize
+    size, items = MATRIX[kind], COPIED[kind] // jnp.dtype(dtype).itemsize
     a = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = program(jnp.matmul, a, a)
     held = [jnp.ones(items, dtype)]

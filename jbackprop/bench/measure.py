@@ -16,24 +16,23 @@ MOST_REPEATS = 1000
 WARM_BELOW = 0.5  # seconds
 
 
-def rounds(
-    calls: Sequence[Call], seconds: float, seed: int = 0, least: int = LEAST_ROUNDS, warm: bool = False
-) -> np.ndarray:
+def rounds(calls: Sequence[Call], seconds: float, warm: bool = False) -> np.ndarray:
     """Returns the seconds of one call, `(rounds, calls)`: each round times every call once, in a random order.
 
-    Rounds are added until `seconds` are over, at least `least`. With `warm`, each sample comes right after an untimed
-    call of the same program, unless that takes long: what another library's threads left behind is not charged to it.
+    Rounds are added until `seconds` are over, at least `LEAST_ROUNDS`. With `warm`, each sample comes right after an
+    untimed call of the same program, unless that takes long: what another library's threads left behind is not charged
+    to it.
 
     >>> rounds([lambda: 1, lambda: 2], seconds=0.0).shape
     (5, 2)
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     once = [_seconds_of_one(call) for call in calls]
     repeats = [int(np.clip(np.ceil(SAMPLE_SECONDS / max(taken, 1e-9)), 1, MOST_REPEATS)) for taken in once]
     found: list[np.ndarray] = []
     with _no_collection():
         end = time.perf_counter() + seconds
-        while len(found) < least or (time.perf_counter() < end and len(found) < MOST_ROUNDS):
+        while len(found) < LEAST_ROUNDS or (time.perf_counter() < end and len(found) < MOST_ROUNDS):
             row = np.empty(len(calls))
             for i in rng.permutation(len(calls)):
                 if warm and once[i] < WARM_BELOW:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -37,7 +38,7 @@ class Model:
     plain: Callable[..., jax.Array]
     init: Callable[[jax.Array, DTypeLike], Any]
     products: Callable[[int], int]
-    classes: int | None = 10
+    classes: int | None
 
     @property
     def label(self) -> str:
@@ -81,31 +82,26 @@ def cnn_products(sizes: cnn.Sizes, n: int) -> int:
 
 def two_layer_model(sizes: tuple[int, int, int] = (784, 300, 10), batch_size: int = 1000) -> Model:
     """Returns the sigmoid classifier of TWO-LAYER."""
-    return Model(
-        "two_layer",
-        sizes,
-        batch_size,
-        (sizes[0],),
-        two_layer.loss_and_grads,
-        two_layer.loss,
-        plain.two_layer,
-        lambda key, dtype: two_layer.init(key, sizes, dtype),
-        lambda n: dense_products(sizes, n),
-        sizes[-1],
-    )
+    return _dense_model("two_layer", two_layer, plain.two_layer, sizes, batch_size)
 
 
 def mlp_model(sizes: tuple[int, ...] = (784, 512, 512, 10), batch_size: int = 128) -> Model:
     """Returns a ReLU network."""
+    return _dense_model("mlp", mlp, plain.mlp, sizes, batch_size)
+
+
+def _dense_model(
+    name: str, network: ModuleType, plain_loss: Callable[..., jax.Array], sizes: tuple[int, ...], batch_size: int
+) -> Model:
     return Model(
-        "mlp",
+        name,
         sizes,
         batch_size,
         (sizes[0],),
-        mlp.loss_and_grads,
-        mlp.loss,
-        plain.mlp,
-        lambda key, dtype: mlp.init(key, sizes, dtype),
+        network.loss_and_grads,
+        network.loss,
+        plain_loss,
+        lambda key, dtype: network.init(key, sizes, dtype),
         lambda n: dense_products(sizes, n),
         sizes[-1],
     )

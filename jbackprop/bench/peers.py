@@ -61,13 +61,14 @@ def measure_peers(task: Task, peers: Peers, seconds: float) -> dict[str, Any]:
     entries = [
         _entry(name, taken[:, i], base, losses[name], losses[BASELINE], examples) for i, name in enumerate(names)
     ]
+    agreeing = [i for i, entry in enumerate(entries) if entry["difference"] <= _allowed(task)]
     return {
         "model": task.model.name,
         "label": f"{task.model.label}, batch {examples}",
         "dtype": jnp.dtype(task.dtype).name,
         "steps": len(task.batches),
-        "entries": [entry | {"agree": bool(entry["difference"] <= _allowed(task))} for entry in entries],
-        "best": best(taken, names),
+        "entries": [entry | {"agree": i in agreeing} for i, entry in enumerate(entries)],
+        "best": best(taken[:, agreeing], [names[i] for i in agreeing]),
         "left_out": left_out,
     }
 

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jbackprop.bench.peers import RATE, Epoch, Peers, Task, looped
-from jbackprop.bench.peers_flax import layers_of, widths_and_activation
-from jbackprop.networks.cnn_sizes import Sizes, feature_maps
+from jbackprop.bench.peers_layers import blocks_of, channels_first, widths_and_activation
 
 
 def equinox_peers() -> Peers:
@@ -15,26 +14,12 @@ def equinox_peers() -> Peers:
     return {"equinox": _equinox}
 
 
-def channels_first(task: Task) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]], list[tuple[Any, Any]]]:
-    """Returns kernels as OIHW, dense weights as (o, i) that read flattened channels first, and the batches as NCHW."""
-    conv, dense = layers_of(task)
-    sizes = task.model.sizes
-    kernels = [(w.transpose(3, 2, 0, 1), b) for w, b in conv]
-    if isinstance(sizes, Sizes):
-        (w, b), *rest = dense
-        height, width, channels = feature_maps(sizes)[-1]
-        w = w.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(w.shape)
-        dense = [(w, b), *rest]
-    batches = [(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, y) for x, y in task.batches]
-    return kernels, [(w.T, b) for w, b in dense], batches
-
-
 def _equinox(task: Task) -> Epoch:
     import equinox as eqx  # pyright: ignore[reportMissingImports]
     import optax
 
     kernels, dense, batches = channels_first(task)
-    blocks = task.model.sizes.blocks if isinstance(task.model.sizes, Sizes) else ()
+    blocks = blocks_of(task)
     _, activation = widths_and_activation(task)
     key = jax.random.key(0)
 

@@ -5,30 +5,12 @@ from typing import Any
 import jax
 
 from jbackprop.bench.peers import RATE, Epoch, Peers, Task, looped
-from jbackprop.networks.cnn_sizes import Sizes
+from jbackprop.bench.peers_layers import blocks_of, layers_of, widths_and_activation
 
 
 def flax_peers() -> Peers:
     """Returns both by name."""
     return {"flax linen": _linen, "flax nnx": _nnx}
-
-
-def widths_and_activation(task: Task) -> tuple[list[int], str]:
-    """Returns the widths of the dense layers after the first input, and the activation between them."""
-    sizes = task.model.sizes
-    if isinstance(sizes, Sizes):
-        return list(sizes.dense), "relu"
-    return list(sizes[1:]), "sigmoid" if task.model.name == "two_layer" else "relu"
-
-
-def layers_of(task: Task) -> tuple[list[tuple[Any, Any]], list[tuple[Any, Any]]]:
-    """Returns weights and biases of the convolutions and of the dense layers."""
-    params = task.params
-    if task.model.name == "two_layer":
-        return [], [(params["w1"], params["b1"]), (params["w2"], params["b2"])]
-    dense = params["dense"] if isinstance(params, dict) else params
-    conv = params["conv"] if isinstance(params, dict) else []
-    return [(layer["w"], layer["b"]) for layer in conv], [(layer["w"], layer["b"]) for layer in dense]
 
 
 def _linen(task: Task) -> Epoch:
@@ -37,7 +19,7 @@ def _linen(task: Task) -> Epoch:
     from flax.training.train_state import TrainState  # pyright: ignore[reportMissingImports]
 
     widths, activation = widths_and_activation(task)
-    blocks = task.model.sizes.blocks if isinstance(task.model.sizes, Sizes) else ()
+    blocks = blocks_of(task)
 
     class Net(nn.Module):
         @nn.compact
@@ -73,7 +55,7 @@ def _nnx(task: Task) -> Epoch:
     from flax import nnx  # pyright: ignore[reportMissingImports]
 
     _, activation = widths_and_activation(task)
-    blocks = task.model.sizes.blocks if isinstance(task.model.sizes, Sizes) else ()
+    blocks = blocks_of(task)
     conv, dense = layers_of(task)
 
     class Net(nnx.Module):

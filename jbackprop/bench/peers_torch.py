@@ -10,9 +10,7 @@ import numpy as np
 
 from jbackprop.bench.machine import cores
 from jbackprop.bench.peers import RATE, Epoch, Missing, Peers, Task
-from jbackprop.bench.peers_equinox import channels_first
-from jbackprop.bench.peers_flax import widths_and_activation
-from jbackprop.networks.cnn_sizes import Sizes
+from jbackprop.bench.peers_layers import blocks_of, channels_first, widths_and_activation
 
 
 def torch_peers() -> Peers:
@@ -46,7 +44,7 @@ def threads_of_torch() -> Iterator[None]:
 def _torch(task: Task, channels_last: bool = False, compiled: bool = False) -> Epoch:
     import torch  # pyright: ignore[reportMissingImports]
 
-    if channels_last and not isinstance(task.model.sizes, Sizes):
+    if channels_last and not blocks_of(task):
         raise Missing("a layout of images")
     device = _device(torch)
     net, batches = _network(torch, task, device)
@@ -90,7 +88,7 @@ def _network(torch: Any, task: Task, device: str) -> tuple[Any, list[tuple[Any, 
         return made.to(device, torch.bfloat16 if array.dtype == jnp.bfloat16 else made.dtype)
 
     layers: list[Any] = []
-    for (w, b), block in zip(kernels, task.model.sizes.blocks if kernels else (), strict=True):
+    for (w, b), block in zip(kernels, blocks_of(task), strict=True):
         padding = "same" if block.padding == "SAME" else 0
         layer = torch.nn.Conv2d(w.shape[1], w.shape[0], w.shape[2], padding=padding)
         layers += [_filled(torch, layer, tensor(w), tensor(b)), torch.nn.ReLU(), torch.nn.MaxPool2d(block.window)]

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from jbackprop.bench.text import DIFFERS, of_main_program, word
+
 Row = Mapping[str, Any]
 Number = float | int  # beartype tells them apart
 LABELS, PLOT, LINE, TOP, BOTTOM = 390, 400, 22, 10, 46  # pixels: left of the bars, their width, one row, the margins
@@ -13,7 +15,8 @@ STYLE = """<style>
 .bench text { font: 12px system-ui, sans-serif; fill: #59636e; } .bench .axis { stroke: #8c959f; }
 .bench .grid { stroke: #d1d9e0; stroke-width: .6; } .bench .one { stroke: #59636e; stroke-dasharray: 4 3; }
 .bench .whisker { stroke: #1b1f24; stroke-width: 1.4; } .bench .faster { fill: #2a8c4a; }
-.bench .slower { fill: #c8332b; } .bench .same, .bench .baseline { fill: #8c959f; } .bench .unclear { fill: #c3cad1; }
+.bench .slower { fill: #c8332b; } .bench .same, .bench .baseline { fill: #8c959f; }
+.bench .unclear, .bench .differs { fill: #c3cad1; }
 .bench .ours { fill: #2563eb; } .bench .other { fill: #e07b28; } .bench .roof { stroke: #59636e; fill: none; }
 @media (prefers-color-scheme: dark) { .bench text { fill: #9aa4af; } .bench .whisker { stroke: #e6edf3; }
 .bench .grid { stroke: #30363d; } }
@@ -22,13 +25,14 @@ STYLE = """<style>
 
 def ratios(rows: Sequence[Row]) -> str:
     """Returns a bar for each row from 1 to its median ratio of times, with the 95% interval, on a log scale."""
-    found = [(f"{row['name']} {row['label']}", row["passes"].get("both") or row["passes"]["step"]) for row in rows]
-    return _bars([(label, one["ratio"], one["verdict"]) for label, one in found], "time: ours / the other's")
+    found = [(f"{row['name']} {row['label']}", of_main_program(row)["ratio"], word(row)) for row in rows]
+    return _bars(found, "time: ours / the other's")
 
 
 def speeds(peers: Row) -> str:
     """Returns a bar for each peer from 1 to its median speed, on a log scale."""
-    found = [(entry["name"], entry["speed"], entry["verdict"]) for entry in peers["entries"]]
+    entries = peers["entries"]
+    found = [(one["name"], one["speed"], one["verdict"] if one["agree"] else DIFFERS) for one in entries]
     return _bars(found, "speed against jax.grad + optax")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jbackprop.bench.contest import Contest, StepContest, measure
-from jbackprop.bench.machine import Limits, limits, provenance
+from jbackprop.bench.contest import Contest, measure
+from jbackprop.bench.machine import limits, provenance
 from jbackprop.bench.peers import PACKAGES, Task, as_users_run, measure_peers
 from jbackprop.bench.peers_equinox import equinox_peers
 from jbackprop.bench.peers_flax import flax_peers
@@ -19,24 +19,22 @@ Say = Callable[[str], None]  # what is measured now
 
 
 def run(
-    contests: Sequence[Contest | StepContest],
+    contests: Sequence[Contest],
     tasks: Sequence[Task],
     dtype: str,
     seconds: float,
-    say: Say = lambda text: None,
-    seed: int = 0,
-    machine: Limits | None = None,
+    say: Say,
 ) -> Results:
     """Returns the results; `say` is told before each of the `1 + len(contests) + len(tasks)` measurements.
 
-    `seconds` are spent on timing each row, twice as many on each model of the peers; `machine` are limits known.
+    `seconds` are spent on timing each row, twice as many on each model of the peers.
     """
     say("the machine's limits")
-    found = machine or limits(jnp.dtype(dtype), seconds / 2)
+    found = limits(jnp.dtype(dtype), seconds / 2)
     rows = []
     for contest in contests:
         say(f"{contest.name} {contest.label}")
-        rows.append(measure(contest, dtype, seconds, found, seed))
+        rows.append(measure(contest, dtype, seconds, found))
     peers = []
     for task in tasks:
         say(f"peers: {task.model.name} {task.model.label}")

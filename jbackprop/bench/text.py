@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
+DIFFERS = "differs"
 RULE_WIDTH = 44  # of the first column, on a terminal
 RULE_COLUMNS = (
     *("what", "time / other", "95%", "", "ms", "forward", "backward"),
@@ -18,14 +19,13 @@ limit         ours as a share of the machine's limit: A its matrix products, B i
 
 def rule_cells(row: Row) -> tuple[str, ...]:
     """Returns the cells of `RULE_COLUMNS`."""
-    passes = row["passes"]
-    main = passes.get("both") or passes["step"]
+    passes, main = row["passes"], of_main_program(row)
     alone = [ratio(passes[name]["ratio"]["median"]) if name in passes else "" for name in ("forward", "backward")]
     return (
         f"{row['name']} {row['label']}",
         ratio(main["ratio"]["median"]),
         ends(main["ratio"]),
-        main["verdict"] if row["agree"] else f"DIFFERS by {row['difference']:.1e}",
+        main["verdict"] if row["agree"] else f"DIFFERS{_apart(row)}",
         f"{main['milliseconds']['ours']:.3g}",
         *alone,
         _pair(row["temporary_bytes"]),
@@ -44,7 +44,7 @@ def peer_cells(entry: Row) -> tuple[str, ...]:
         entry["verdict"],
         f"{entry['milliseconds_a_step']:.3g}",
         f"{entry['samples_a_second']:,.0f}",
-        "agree" if entry["agree"] else f"DIFFER by {entry['difference']:.1e}",
+        "agree" if entry["agree"] else f"DIFFER{_apart(entry)}",
     )
 
 
@@ -72,9 +72,20 @@ def ends(found: Row) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Returns how many rows are faster, the same, slower and unclear."""
-    verdicts = Counter((row["passes"].get("both") or row["passes"]["step"])["verdict"] for row in rows)
-    return ", ".join(f"{verdicts[word]} {word}" for word in ("faster", "same", "slower", "unclear") if verdicts[word])
+    """Returns how many rows are faster, the same, slower and unclear, and how many differ, which are none of these."""
+    found = Counter(word(row) for row in rows)
+    shown = ("faster", "same", "slower", "unclear", DIFFERS)
+    return ", ".join(f"{found[name]} {name}" for name in shown if found[name])
+
+
+def of_main_program(row: Row) -> Row:
+    """Returns the times of both passes in one program, or of the step."""
+    return row["passes"].get("both") or row["passes"]["step"]
+
+
+def word(row: Row) -> str:
+    """Returns the verdict on a row's time. Two programs that do not compute the same have none."""
+    return of_main_program(row)["verdict"] if row["agree"] else DIFFERS
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -98,6 +109,11 @@ def where(results: Row) -> str:
         f"{results['date'][:10]}, {results['device']}. Matrix product {limits['flops'] / 1e9:,.0f} GFLOP/s, "
         f"memory {limits['bandwidth'] / 1e9:,.1f} GB/s ({results['dtype']}). {versions}. Flags: {flags}."
     )
+
+
+def _apart(found: Row) -> str:
+    """How far; of shapes or NaNs that differ there is no number, and JSON has none for it."""
+    return "" if found["difference"] is None else f" by {found['difference']:.1e}"
 
 
 def _pair(sides: Row | None) -> str:

@@ -11,15 +11,15 @@ from typing import Any
 
 from jbackprop.commands.argument_specs import GRAMMAR, needs_x64
 from jbackprop.commands.cases import UnknownName, find
-from jbackprop.commands.check_call import CallError, arranged, read_arguments, read_static
+from jbackprop.commands.check_call import CallError, arranged, named_once, read_arguments, read_static
 from jbackprop.commands.drawn_arguments import SpecError, draw
 from jbackprop.commands.find_function import NotFound, find_function
-from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, require_writable, write
+from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, misuse, require_writable, write
 from jbackprop.commands.table import table
 from jbackprop.commands.user_errors import described
 from jbackprop.verify.case import RuleCase
 
-WRONG, MISUSE = 1, 2
+WRONG = 1
 SIZES = ("small", "medium", "large")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 SECONDS = 4.0
@@ -50,8 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.json == TERMINAL:
             print(json.dumps(results, indent=2, allow_nan=False))
     except (Misuse, CallError, NotFound, SpecError, UnknownName) as error:
-        print(f"jbackprop bench: {error}", file=sys.stderr)
-        return MISUSE
+        return misuse("bench", error)
     from jbackprop.bench.session import agree
 
     return 0 if agree(results) else WRONG
@@ -150,8 +149,8 @@ def _users_contest(name: str, options: argparse.Namespace, positional: Sequence[
     f: Any = find_function(name)
     if isinstance(f, tuple):
         raise Misuse(f"{name} is a pair of passes: give the function that they belong to")
-    static = read_static(options.static)
-    args, kwargs = arranged(f, name.rpartition(":")[2], positional, named | static)
+    given = named_once(named, read_static(options.static))
+    args, kwargs = arranged(f, name.rpartition(":")[2], positional, given)
     if options.reference:
         reference: Any = find_function(options.reference)
         against = f"autodiff of {options.reference}"
@@ -179,8 +178,12 @@ def _words_for_errors(functions: Sequence[str]) -> Iterator[None]:
     if not functions:
         yield
         return
+    from jbackprop.bench.programs import NotMeasurable
+
     try:
         yield
+    except NotMeasurable as error:
+        raise Misuse(str(error)) from None
     except (Exception, SystemExit) as error:
         raise Misuse(f"the function cannot be measured with these arguments: {described(error)}") from error
 

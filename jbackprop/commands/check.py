@@ -5,7 +5,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ import jax
 
 from jbackprop import compare_vjp
 from jbackprop.commands.argument_specs import GRAMMAR, needs_x64
-from jbackprop.commands.check_call import CallError, arranged, read_arguments, read_static
+from jbackprop.commands.check_call import CallError, arranged, named_once, read_arguments, read_static
 from jbackprop.commands.drawn_arguments import SpecError, draw
 from jbackprop.commands.find_function import Function, NotFound, find_function
-from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, require_writable, write
+from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, misuse, require_writable, whole, write
 from jbackprop.commands.user_errors import described
 from jbackprop.verify.html import html
 from jbackprop.verify.report import Report
 from jbackprop.verify.report_json import report_json
 
-WRONG, MISUSE = 1, 2
+WRONG = 1
 EXAMPLES = """examples:
   jbackprop check my_layers:scale --arg "f32[8,16]" --arg "f32[16]"
   jbackprop check losses.py:cross_entropy --arg "f32[8,10]" --arg "i32[8]<10" --static reduction=none
@@ -46,8 +46,7 @@ def main(arguments: Sequence[str]) -> int:
             report = _report(options, f"jbackprop check {shlex.join(arguments)}")
         return _show(report, options)
     except (Misuse, CallError, NotFound, SpecError) as error:
-        print(f"jbackprop check: {error}", file=sys.stderr)
-        return MISUSE
+        return misuse("check", error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,10 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--arg", action="append", default=[], metavar="SPEC", help="the next argument, drawn at random (below)")
     add("--static", action="append", default=[], metavar="NAME=VALUE", help="an option, such as n=3 or padding=SAME")
     add("--reference", metavar="FUNCTION", help="compare with this function, not with the rule's own primal")
-    add(
-        "--seed", type=_whole(0, 2**32 - 1), default=0, metavar="S", help="of the arguments and cotangents (default: 0)"
-    )
-    add("--seeds", type=_whole(1, 1000), default=1, metavar="N", help="try N seeds from --seed on (default: 1)")
+    add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="S", help="of the arguments and cotangents (default: 0)")
+    add("--seeds", type=whole(1, 1000), default=1, metavar="N", help="try N seeds from --seed on (default: 1)")
     add("--kinks", choices=("subgradient", "match"), help="at a kink accept any subgradient (default), or JAX's alone")
     words = "accept this error, a fraction of max|g|, in place of the bounds that follow from the dtype"
     add("--rtol", type=fraction, metavar="R", help=words)
@@ -80,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--skip", action="append", default=[], metavar="CHECK", help=words)
     add(
         "--devices",
-        type=_whole(1, 64),
+        type=whole(1, 64),
         default=4,
         metavar="N",
         help="simulated CPU devices, to shard over (default: 4)",
@@ -93,14 +90,12 @@ def _parser() -> argparse.ArgumentParser:
 def _report(options: argparse.Namespace, command: str) -> Report:
     positional, named = read_arguments(options.arg)
     static = read_static(options.static)
-    both = sorted(named.keys() & static.keys())
-    if both:
-        raise Misuse(f"{both[0]} is given by --arg and by --static")
+    given = named_once(named, static)
     _simulate_devices(options.devices)
     with jax.enable_x64(True) if needs_x64((positional, named)) else contextlib.nullcontext():
         f = find_function(options.function)
         choices = _choices(options, static)
-        args, kwargs = arranged(f, options.function.rpartition(":")[2], positional, named | static)
+        args, kwargs = arranged(f, options.function.rpartition(":")[2], positional, given)
         return replace(
             _worst(f, args, kwargs, choices, range(options.seed, options.seed + options.seeds)), call=command
         )
@@ -158,15 +153,6 @@ def _words_for_errors() -> Iterator[None]:
         if str(error).startswith("compare_vjp: "):
             raise Misuse(str(error).removeprefix("compare_vjp: ")) from error
         raise Misuse(f"the function cannot be checked with these arguments: {described(error)}") from error
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"a whole number from {lowest} to {highest}, got {text!r}")
-        return int(text)
-
-    return read
 
 
 def _noted(report: Report, note: str) -> Report:

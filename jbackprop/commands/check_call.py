@@ -65,6 +65,17 @@ def _literal(name: str, value: str) -> Any:
     return value
 
 
+def named_once(named: Mapping[str, Any], static: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns both together. Raises `CallError` where a name is in both.
+
+    >>> named_once({"eps": 1.0}, {"n": 3})
+    {'eps': 1.0, 'n': 3}
+    """
+    if both := sorted(named.keys() & static.keys()):
+        raise CallError(f"{both[0]} is given by --arg and by --static")
+    return {**named, **static}
+
+
 def arranged(
     f: Function, name: str, positional: Sequence[Any], named: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:

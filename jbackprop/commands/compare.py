@@ -1,14 +1,14 @@
 """`jbackprop compare NAME`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jbackprop.commands.options import misuse, whole
 from jbackprop.verify.case import Example, NetworkCase, RuleCase
 from jbackprop.verify.report import Report
 
-WRONG, MISUSE = 1, 2
+WRONG = 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,7 +18,9 @@ def main(arguments: Sequence[str]) -> int:
         description="Compare a rule's or a network's hand-written gradient with automatic differentiation.",
     )
     parser.add_argument("name", help="a rule or a network of `jbackprop list`, for example two_layer")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the random arguments and cotangents (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole(0, 2**32 - 1), default=0, help="of the arguments and cotangents (default: 0)"
+    )
     parser.add_argument(
         "--reference",
         action="store_true",
@@ -30,24 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         case = find(options.name)
     except UnknownName as error:
-        print(f"jbackprop compare: {error}", file=sys.stderr)
-        return MISUSE
+        return misuse("compare", error)
     if isinstance(case, NetworkCase):
         if options.reference:
-            print("jbackprop compare: --reference is for rules: a network is compared with jax.grad", file=sys.stderr)
-            return MISUSE
+            return misuse("compare", "--reference is for rules: a network is compared with jax.grad")
         return compare_network(case, options.seed)
     return compare_rule(case, options.seed, options.reference)
-
-
-def _seed(text: str) -> int:
-    try:
-        seed = int(text)
-    except ValueError:
-        seed = -1
-    if not 0 <= seed < 2**32:
-        raise argparse.ArgumentTypeError(f"a whole number from 0 to 2**32 - 1, got {text!r}")
-    return seed
 
 
 def compare_network(case: NetworkCase, seed: int) -> int:

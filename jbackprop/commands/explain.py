@@ -4,7 +4,6 @@ import argparse
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import jbackprop
+from jbackprop.commands.options import misuse
 from jbackprop.verify.case import NetworkCase, RuleCase
-
-MISUSE = 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,8 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         case = find(name)
     except UnknownName as error:
-        print(f"jbackprop explain: {error}", file=sys.stderr)
-        return MISUSE
+        return misuse("explain", error)
     print(explain_rule(case) if isinstance(case, RuleCase) else explain_network(case))
     return 0
 

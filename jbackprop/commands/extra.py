@@ -6,13 +6,13 @@ from jbackprop.commands.options import misuse
 
 EXTRA = (
     "PIL",
+    "filelock",
     "grain",
     "importlib_resources",
     "matplotlib",
     "msgspec",
     "optax",
     "orbax",
-    "psutil",
     "rich",
     "sklearn",
     "tensorflow_datasets",

@@ -1,15 +1,23 @@
-"""What the commands that take a function of the user's share: words, files, numbers."""
+"""What the commands share: words, files, numbers, and the exit code of misuse."""
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 TERMINAL = "-"
+MISUSE = 2  # the exit code
 
 
 class Misuse(Exception):
     """What was asked for cannot be done. The message says why."""
+
+
+def misuse(command: str, message: object) -> int:
+    """Says what is wrong with the command, and returns the exit code of that."""
+    print(f"jbackprop {command}: {message}", file=sys.stderr)
+    return MISUSE
 
 
 def require_writable(*names: str | None) -> None:
@@ -45,6 +53,17 @@ def joined(arguments: Sequence[str]) -> list[str]:
         else:
             words.append(argument)
     return words
+
+
+def whole(lowest: int, highest: int) -> Callable[[str], int]:
+    """Returns what reads a whole number between these two, for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"a whole number from {lowest} to {highest}, got {text!r}")
+        return int(text)
+
+    return read
 
 
 def fraction(text: str) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from jbackprop.commands.extra import with_extra
+from jbackprop.commands.options import misuse
 
-MISUSE = 2
 BAR = 30  # letters of a probability of 1
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--data.dir", dest="data_dir", metavar="FOLDER", help=words)
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix.lower() != ".png":
-        return _misuse(f"--out: a PNG file is written, so its name ends in .png, got {options.out}")
+        return misuse("predict", f"--out: a PNG file is written, so its name ends in .png, got {options.out}")
     return with_extra(
         "predict", lambda: _predict(options.run, options.image, options.out, options.data_dir, options.best)
     )
@@ -50,7 +50,7 @@ def _predict(folder: Path, image: Path, out: Path | None, data_dir: str | None, 
             warnings.showwarning = lambda message, *_: print(f"jbackprop predict: {message}", file=sys.stderr)
             prediction = predict(read_run(folder), image, loader(data_dir), best)
     except (ConfigError, DataError, ImageError, RunError) as error:
-        return _misuse(str(error))
+        return misuse("predict", error)
     _show(prediction, image)
     return _save(prediction, folder, image, out) if out else 0
 
@@ -84,11 +84,6 @@ def _save(prediction: Any, folder: Path, image: Path, out: Path) -> int:
     try:
         write(out, lambda path: drawn.savefig(path, dpi=130))
     except OSError as error:
-        return _misuse(f"cannot write {out}: {error.strerror}")
+        return misuse("predict", f"cannot write {out}: {error.strerror}")
     print(f"\n{out}")
     return 0
-
-
-def _misuse(message: str) -> int:
-    print(f"jbackprop predict: {message}", file=sys.stderr)
-    return MISUSE

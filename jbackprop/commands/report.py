@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jbackprop.commands.extra import with_extra
-
-MISUSE = 2
+from jbackprop.commands.options import misuse
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,15 +41,10 @@ def _report(folders: Sequence[Path], out: Path | None, data_dir: str | None) -> 
             warnings.showwarning = lambda message, *_: print(f"jbackprop report: {message}", file=sys.stderr)
             text = report([read_run(folder) for folder in once], loader(data_dir))
     except (ConfigError, RunError) as error:
-        return _misuse(str(error))
+        return misuse("report", error)
     try:
         write(target, lambda path: path.write_text(text, encoding="utf-8"))
     except OSError as error:
-        return _misuse(f"cannot write {target}: {error.strerror}")
+        return misuse("report", f"cannot write {target}: {error.strerror}")
     print(target)
     return 0
-
-
-def _misuse(message: str) -> int:
-    print(f"jbackprop report: {message}", file=sys.stderr)
-    return MISUSE

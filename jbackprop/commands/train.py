@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jbackprop.commands.extra import with_extra
+from jbackprop.commands.options import MISUSE, misuse
 from jbackprop.training.interrupt import Stop, Terminated, interruptible, terminated
 
 USAGE = """usage: jbackprop train CONFIG [--FIELD VALUE ...]
@@ -25,7 +26,7 @@ With --check-every k, every k-th step holds its gradient against the automatic o
 
 `jbackprop train CONFIG --help` lists the fields with the values that CONFIG gives them.
 """
-FAILED, MISUSE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+FAILED, INTERRUPTED, TERMINATED = 1, 130, 143
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     resumed, rest = _resumed(arguments)
     if resumed == "" or (resumed is None and rest[0].startswith("-")):
         wanted = "--resume needs the folder of a run" if resumed == "" else "the configuration file comes first"
-        print(f"jbackprop train: {wanted}, got {' '.join(arguments)!r}\n\n{USAGE}", file=sys.stderr)
-        return MISUSE
+        return misuse("train", f"{wanted}, got {' '.join(arguments)!r}\n\n{USAGE}")
     command = shlex.join(["jbackprop", "train", *arguments])
     return with_extra("train", lambda: _train(rest, None if resumed is None else Path(resumed), command))
 
@@ -79,7 +79,7 @@ def _train(arguments: Sequence[str], resumed: Path | None, command: str) -> int:
         if resumed and before:
             _check_resumed(resumed, before, config, origin)
     except (ConfigError, RunError) as error:
-        return _misuse(error)
+        return misuse("train", error)
     except resume.Finished as error:
         print(error)
         return 0
@@ -122,9 +122,9 @@ def _run(config: Any, origin: Callable[[str], str], stop: Stop, resumed: Path | 
         print(f"jbackprop train: {error}", file=sys.stderr)
         distributed.leave(FAILED)
     except ConfigError as error:
-        return _misuse(f"{origin(error.key)}: {error}")
+        return misuse("train", f"{origin(error.key)}: {error}")
     except (DataError, RunError) as error:
-        return _misuse(error)
+        return misuse("train", error)
     if distributed.writes():
         console.print(summary(result), soft_wrap=True, highlight=False, markup=False)
     if result.interrupted:
@@ -155,8 +155,3 @@ def _origin(path: str, in_file: dict[str, Any], chosen: dict[str, Any], key: str
     for part in key.split("."):
         before, after = (level.get(part) if isinstance(level, dict) else None for level in (before, after))
     return path if before == after else "command line"
-
-
-def _misuse(error: Exception | str) -> int:
-    print(f"jbackprop train: {error}", file=sys.stderr)
-    return MISUSE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jbackprop
 
-OURS = tuple(str(Path(jbackprop.__path__[0], part)) for part in ("commands", "verify", "cli.py", "testing.py"))
+OURS = tuple(str(Path(jbackprop.__path__[0], part)) for part in ("bench", "commands", "verify", "cli.py", "testing.py"))
 PACKAGES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 MACHINERY = {"jax", "jaxlib", "jaxtyping", "beartype"}  # packages that are never the place of a user's mistake
 STANDARD = sysconfig.get_path("stdlib")

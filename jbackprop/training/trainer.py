@@ -21,9 +21,7 @@ from jbackprop.training.mesh import Layout
 from jbackprop.training.model import Model
 from jbackprop.training.state import State
 from jbackprop.training.step import make_step, shuffled_batches
-
-# for what is called once or does little: LLVM's optimisation would take longer than it saves
-BARELY_OPTIMISED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 
 MOST_PARAMETERS = 2**27  # half a gigabyte in float32; a step needs three times that
 

@@ -1,21 +1,19 @@
 """What is shown of the results: words, tables, plots and the page say what the rows say."""
 
-import importlib
 import json
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import pytest
 
+from experiments import bench_tables
+from experiments.bench_tables import PAGE
+from experiments.readme_tables import RESULTS as RESULTS_FOLDER
+from experiments.readme_tables import with_tables
 from jbackprop.bench import plots, text
 from jbackprop.bench.page import html
 from jbackprop.bench.session import agree
 from jbackprop.verify.cases import RULES
-
-ROOT = Path(__file__).parents[2]
-PERFORMANCE = ROOT / "docs" / "performance.md"
 
 
 def timed(median, low, high, verdict):
@@ -97,6 +95,7 @@ def test_a_row_shows_ratio_interval_verdict_and_memory():
 
 def test_a_row_whose_programs_differ_has_no_verdict():
     assert "DIFFERS by 2.5e-01" in text.rule_cells(RESULTS["rows"][2])
+    assert "DIFFERS" in text.rule_cells(RESULTS["rows"][2] | {"difference": None})
     assert not agree(RESULTS)
     assert agree(RESULTS | {"rows": RESULTS["rows"][:2]})
 
@@ -108,7 +107,7 @@ def test_a_step_has_no_passes_of_its_own():
 
 
 def test_the_summary_counts_the_verdicts():
-    assert text.summary(RESULTS["rows"]) == "2 faster, 1 slower"
+    assert text.summary(RESULTS["rows"]) == "1 faster, 1 slower, 1 differs"
 
 
 def test_the_machine_is_named_below_the_table():
@@ -145,6 +144,13 @@ def test_bars_are_as_long_as_the_ratio_says():
     assert [rect.attrib["class"] for rect in rects] == ["faster", "slower"]
 
 
+def test_programs_that_differ_are_neither_faster_nor_slower_in_a_plot():
+    assert 'rect class="differs"' in plots.ratios([row("wrong", 0.5, "faster", agree=False)])
+    wrong = PEERS["entries"][1] | {"agree": False, "difference": None}
+    assert 'rect class="differs"' in plots.speeds({"entries": [wrong]})
+    assert "DIFFER" in text.peer_cells(wrong)
+
+
 def test_without_counted_work_there_is_no_roofline():
     nothing = row("identity", 1.0, "same", flops={"ours": 0.0, "reference": 0.0})
     assert plots.roofline([nothing], RESULTS["limits"]) == ""
@@ -161,7 +167,7 @@ def test_the_page_needs_nothing_else_and_shows_everything():
         "0.043",
         "torch is not installed",
         "A &lt;CPU&gt;",
-        "2 faster, 1 slower",
+        "1 faster, 1 slower, 1 differs",
     ):
         assert words in shown
 
@@ -180,27 +186,25 @@ GROWTH = {
 }
 
 
-@pytest.fixture
-def bench_tables(monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(ROOT / "experiments"), *sys.path])
-    yield importlib.import_module("bench_tables")
-    for name in ("bench_tables", "readme_tables"):
-        sys.modules.pop(name, None)
+def test_the_tables_of_the_page_are_up_to_date():
+    shown = PAGE.read_text(encoding="utf-8")
+    assert with_tables(shown, bench_tables.tables()) == shown, "run: python -m experiments.bench_tables"
 
 
-def test_the_tables_of_the_page_are_up_to_date(bench_tables):
-    shown = PERFORMANCE.read_text(encoding="utf-8")
-    written = bench_tables.with_tables(shown, bench_tables.tables())
-    assert written == shown, "run: python experiments/bench_tables.py"
+def test_the_plots_of_the_page_are_up_to_date(tmp_path):
+    bench_tables.draw(RESULTS_FOLDER, tmp_path)
+    kept = {path.name: path.read_bytes() for path in RESULTS_FOLDER.glob("bench_*.svg")}
+    drawn = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert drawn == kept, "run: python -m experiments.bench_tables"
 
 
-def test_the_tables_come_from_the_kept_results(bench_tables, tmp_path):
+def test_the_tables_come_from_the_kept_results(tmp_path):
     missing = {name: table() for name, table in bench_tables.tables(tmp_path).items()}
     assert all(words.startswith("Not measured yet: `") for words in missing.values())
     kept = {"bench_rules": RESULTS, "bench_rules_medium": RESULTS, "bench_peers": RESULTS, "bench_growth": GROWTH}
     for name, results in kept.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(results))
-    bench_tables.draw(tmp_path)
+    bench_tables.draw(tmp_path, tmp_path)
     tables = {name: table() for name, table in bench_tables.tables(tmp_path).items()}
     assert tables["bench_rules"].count("| max_pool 2x2 <&> | 0.043 | 0.039 to 0.047 | faster |") == 2
     assert "| jbackprop | 2.20 |" in tables["bench_peers"]
@@ -212,5 +216,5 @@ def test_the_tables_come_from_the_kept_results(bench_tables, tmp_path):
 
 
 def test_the_page_says_of_every_rule_why_it_wins_or_ties():
-    reasons = PERFORMANCE.read_text(encoding="utf-8").partition("## Why a rule wins")[2].partition("\n## ")[0]
+    reasons = PAGE.read_text(encoding="utf-8").partition("## Why a rule wins")[2].partition("\n## ")[0]
     assert set(re.findall(r"\[`(\w+)`\]", reasons)) == {case.name for case in RULES}

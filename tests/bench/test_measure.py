@@ -15,9 +15,10 @@ def one_call_a_sample(monkeypatch):
     monkeypatch.setattr(measure, "MOST_REPEATS", 1)
 
 
-def test_every_round_calls_each_program_once_in_changing_order(one_call_a_sample):
+def test_every_round_calls_each_program_once_in_changing_order(one_call_a_sample, monkeypatch):
+    monkeypatch.setattr(measure, "LEAST_ROUNDS", 20)
     called: list[int] = []
-    taken = rounds([lambda i=i: called.append(i) for i in range(3)], seconds=0.0, least=20)
+    taken = rounds([lambda i=i: called.append(i) for i in range(3)], seconds=0.0)
     assert taken.shape == (20, 3)
     in_rounds = np.array(called[-60:]).reshape(20, 3)
     assert (np.sort(in_rounds, axis=1) == [0, 1, 2]).all()
@@ -26,7 +27,7 @@ def test_every_round_calls_each_program_once_in_changing_order(one_call_a_sample
 
 def test_short_programs_are_repeated_within_a_sample():
     called: list[int] = []
-    rounds([lambda: called.append(1)], seconds=0.0, least=5)
+    rounds([lambda: called.append(1)], seconds=0.0)
     assert len(called) > 5 * 100
 
 
@@ -48,9 +49,10 @@ def test_the_outputs_of_a_call_are_waited_for():
     assert waited
 
 
-def test_a_warm_sample_comes_right_after_an_untimed_call_of_the_same_program(one_call_a_sample):
+def test_a_warm_sample_comes_right_after_an_untimed_call_of_the_same_program(one_call_a_sample, monkeypatch):
+    monkeypatch.setattr(measure, "LEAST_ROUNDS", 10)
     called: list[int] = []
-    rounds([lambda i=i: called.append(i) for i in range(3)], seconds=0.0, least=10, warm=True)
+    rounds([lambda i=i: called.append(i) for i in range(3)], seconds=0.0, warm=True)
     pairs = np.array(called[-60:]).reshape(30, 2)
     assert (pairs[:, 0] == pairs[:, 1]).all()
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from jbackprop.bench import models, peers
+from jbackprop.bench.machine import cores
 from jbackprop.bench.peers import BASELINE, Missing, as_users_run, best, measure_peers, task
-from jbackprop.bench.peers_equinox import channels_first, equinox_peers
+from jbackprop.bench.peers_equinox import equinox_peers
 from jbackprop.bench.peers_flax import flax_peers
 from jbackprop.bench.peers_jax import jax_peers
+from jbackprop.bench.peers_layers import channels_first
 from jbackprop.bench.peers_torch import threads_of_torch, torch_peers
 from jbackprop.networks.cnn import Block, Sizes
 
@@ -108,6 +110,7 @@ def test_a_peer_that_cannot_run_is_named_and_one_that_learns_otherwise_is_notice
     }
     agree = {entry["name"]: entry["agree"] for entry in found["entries"]}
     assert agree == {BASELINE: True, "jbackprop, explicit": True, "other": False}
+    assert {one["other"] for one in found["best"]} == {BASELINE}
     assert found["entries"][0]["verdict"] == "baseline"
     json.dumps(found, allow_nan=False)
 
@@ -143,6 +146,10 @@ def test_speed_is_the_baselines_time_over_the_peers(monkeypatch):
 def test_threads_of_torch_are_put_back():
     torch = pytest.importorskip("torch", reason="torch is not installed (extra `bench`)")
     before = torch.get_num_threads()
-    with threads_of_torch():
-        pass
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(cores() + 1)
+    try:
+        with threads_of_torch():
+            assert torch.get_num_threads() == cores()
+        assert torch.get_num_threads() == cores() + 1
+    finally:
+        torch.set_num_threads(before)

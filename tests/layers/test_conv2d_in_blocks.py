@@ -11,9 +11,9 @@ from jbackprop.layers import conv2d as module
 from jbackprop.layers.conv2d import conv2d, examples_at_once
 
 KERNELS = {
-    "stride with a remainder": ((3, 2, 2, 3), {"stride": 2}),
-    "padded and dilated": ((2, 3, 2, 2), {"padding": ((1, 2), (0, 1)), "dilation": (2, 1)}),
-    "groups": ((2, 2, 1, 4), {"padding": "SAME", "groups": 2}),
+    "stride with a remainder": ((3, 2, 2, 3), {"stride": 2}, 1),
+    "padded and dilated": ((2, 3, 2, 2), {"padding": ((1, 2), (0, 1)), "dilation": (2, 1)}, 2),
+    "groups": ((2, 2, 1, 4), {"padding": "SAME", "groups": 2}, 2),
 }
 
 
@@ -42,13 +42,14 @@ def transformed(options):
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_blocks_add_up_to_the_sum_over_all_examples_under_every_transform(name, request):
-    shape, options = KERNELS[name]
+def test_blocks_add_up_to_the_sum_over_all_examples_under_every_transform(name, monkeypatch):
+    shape, options, block = KERNELS[name]
     with jax.enable_x64(True):
-        x, w = draw(0, 6, 6, 5, 2), draw(1, *shape)
+        x, w = draw(0, 8, 6, 5, 2), draw(1, *shape)
         at_once = transformed(options)(x, w)
-        request.getfixturevalue("tiny_cache")
-        assert examples_at_once(x, x) == 1
+        monkeypatch.setattr(module, "CACHE_BYTES", 2 * x.nbytes * block // len(x))
+        monkeypatch.setattr(module, "LEAST_BYTES", 0)
+        assert examples_at_once(x, x) == block
         in_blocks = transformed(options)(x, w)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), in_blocks, at_once)
 
@@ -62,6 +63,10 @@ def test_blocks_add_up_to_the_sum_over_all_examples_under_every_transform(name, 
         ((8, 14, 14, 32), (8, 14, 14, 64), 8),  # all fit
         ((61, 14, 14, 16), (61, 14, 14, 32), 61),  # no divisor but 1, and one is not worth a turn of the loop
         ((0, 14, 14, 32), (0, 14, 14, 64), 0),
+        ((8, 128, 128, 1), (8, 128, 128, 1), 8),  # exactly 1 MiB in all
+        ((8, 256, 256, 1), (8, 256, 256, 1), 2),  # exactly 1 MiB in a block
+        ((13, 128, 128, 1), (13, 128, 128, 1), 1),  # exactly 128 KiB in a block, which is just worth it
+        ((12, 128, 128, 1), (12, 128, 128, 2), 3),  # 4 would fit, and make fewer than four turns
     ],
 )
 def test_a_block_is_a_divisor_of_the_batch_that_fits_the_cache(x, dy, block):
@@ -71,6 +76,14 @@ def test_a_block_is_a_divisor_of_the_batch_that_fits_the_cache(x, dy, block):
         *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (x, dy)),
     )
     assert found == [block]
+
+
+@pytest.mark.usefixtures("tiny_cache")
+@pytest.mark.parametrize(("backend", "devices", "block"), [("cpu", 1, 1), ("cpu", 2, 8), ("gpu", 1, 8), ("gpu", 2, 8)])
+def test_blocks_are_for_one_cpu(backend, devices, block, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    assert examples_at_once(jnp.ones((8, 3, 3, 1)), jnp.ones((8, 3, 3, 1))) == block
 
 
 @pytest.mark.usefixtures("tiny_cache")

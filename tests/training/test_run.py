@@ -18,6 +18,7 @@ from jbackprop.training import config as configs
 from jbackprop.training import finish
 from jbackprop.training import train as trains
 from jbackprop.training.config import Config, Data, Network, Optimizer
+from jbackprop.training.lock import LOCK
 from jbackprop.training.loop import Metrics
 from jbackprop.training.summary import FILES, summary
 
@@ -50,7 +51,7 @@ def test_the_folder_holds_every_file_and_no_other(trained):
     result, _, _ = trained
     assert result.folder.name.startswith("short-")
     events = {path.name for path in result.folder.glob("events.out.tfevents.*")}
-    assert {path.name for path in result.folder.iterdir()} == set(FILES) | events
+    assert {path.name for path in result.folder.iterdir()} == {*FILES, LOCK} | events
 
 
 def test_the_configuration_trains_the_same_again(trained):
@@ -146,7 +147,7 @@ def test_a_stop_leaves_a_usable_folder(trained, monkeypatch, after):
     assert result.interrupted
     assert result.ended == f"stopped by Ctrl-C after {after} of 4 epochs"
     written = {path.name for path in result.folder.iterdir() if "tfevents" not in path.name}
-    expected = {"config.toml", "params.npz", "predictions.png", "first_layer.png", "summary.json"}
+    expected = {LOCK, "config.toml", "params.npz", "predictions.png", "first_layer.png", "summary.json"}
     of_epochs = {"metrics.jsonl", "curves.png", "certificate.json", "gradient_check.png", "checkpoints"}
     assert written == (expected | of_epochs if after else expected)
     assert str(result.ended) in summary(result)
