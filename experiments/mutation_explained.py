@@ -2,6 +2,7 @@
 
 ARRAY = "what follows turns NumPy arrays into JAX arrays itself"
 ONE = "the axis has length 1, and JAX clamps an index behind its end"
+SURPLUS = "more padding than needed behind the end, which the slice cuts off again"
 SUM_OF_ONE = "one JAX array makes the sum or difference one"
 TWO_KEYS = "two independent keys: either order draws the same distribution"
 SEPARATE_NAMES = "no parameter has the name of an input, and values are looked up by name: the order is never seen"
@@ -20,11 +21,28 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             ("return -(-axis.window // axis.stride)", new): "windows that end before the element add nothing, only work"
             for new in ("return -(-axis.window * axis.stride)", "return --axis.window")
         },
+        "windows_around": {
+            (
+                "return (windows_per_element(axis) - 1, _blocks(axis) - axis.outputs)",
+                f"return (windows_per_element(axis) - 1, {new})",
+            ): SURPLUS
+            for new in ("_blocks(axis) + axis.outputs", "_blocks(axis)")
+        },
+        "_blocks": {
+            ("return -(-(axis.low + axis.size) // axis.stride)", new): SURPLUS
+            for new in ("return -(-(axis.low + axis.size) * axis.stride)", "return --(axis.low + axis.size)")
+        },
     },
     "layers/max_pool.py": {
         "max_pool_fwd": {("x = jnp.asarray(x)", new): ARRAY for new in ("pass", "x = x")},
     },
     "layers/window_winners.py": {
+        "maximum_and_winner": {
+            (
+                "best, column = _running(padded, columns, -2, lambda column: jnp.asarray(column, dtype))",
+                "best, column = _running(padded, columns, -2, lambda column: column)",
+            ): "a Python integer takes the dtype of the rows' places, which are added to it",
+        },
         "_running": {
             (
                 "for offset in range(1, axis.window):",

@@ -38,6 +38,12 @@ def test_a_row_outside_its_band_says_so():
     assert "outside" not in table({"mnist_cs229": result("mnist_cs229", 0.93)})
 
 
+def test_a_class_that_a_run_never_learnt_is_told():
+    one = result("mnist_nielsen_ch1_100", 0.9, 0.06) | {"lost_classes": [[], [1, 4]], "accuracies": [0.96, 0.84]}
+    assert "a digit is never recognised: 1 and 4 in seed 1. The other runs reach 96.00%. Why: " in table({"x": one})
+    assert "never" not in table({"x": one | {"lost_classes": [[], []]}})
+
+
 def test_every_row_has_a_line_whether_run_or_not():
     lines = table({NAMES[1]: result(NAMES[1], 0.967)}).splitlines()
     assert [name for name in NAMES for line in lines if f"[`{name}`]" in line] == NAMES

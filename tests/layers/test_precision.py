@@ -60,8 +60,9 @@ def test_a_mean_over_4096_elements_is_summed_in_float32(dtype):
     assert abs(float(mean_squared_error(prediction, target)) - exact) <= float(jnp.finfo(dtype).eps) * exact
 
 
-def test_cross_entropy_of_a_sure_and_right_network_keeps_a_gradient_in_bfloat16():
-    logits, labels = jnp.asarray([[8.0, 0.0]], jnp.bfloat16), jnp.asarray([0])
+@pytest.mark.parametrize("labels", [jnp.asarray([0]), jnp.asarray([[1.0, 0.0]], jnp.bfloat16)], ids=["index", "row"])
+def test_cross_entropy_of_a_sure_and_right_network_keeps_a_gradient_in_bfloat16(labels):
+    logits = jnp.asarray([[8.0, 0.0]], jnp.bfloat16)
     dlogits = jax.grad(lambda z: softmax_cross_entropy(z, labels))(logits)
     assert float(dlogits[0, 0]) == pytest.approx(-1 / (1 + np.exp(8)), rel=1e-2)
 
