@@ -26,7 +26,7 @@ class Residuals(NamedTuple):
     z: Float[Array, "..."]
     s: Float[Array, "..."]
 
-    def exponentials(self, axis: int = -1) -> Float[Array, "..."]:
+    def exponentials(self, axis: int) -> Float[Array, "..."]:
         """Returns s p, in float32 at least."""
         z = widen(self.z)
         return exp_shifted(z, maximum(z, axis))
