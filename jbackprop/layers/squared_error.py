@@ -46,8 +46,8 @@ def squared_error_fwd(
 
 def squared_error_bwd(residuals: Residuals, dL: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     (error,) = residuals
-    dprediction = -2 * error * dL
     dtarget = 2 * error * dL
+    dprediction = -dtarget
     return dprediction, dtarget
 
 

@@ -19,18 +19,20 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
 
     Ones hide a wrong reduction and random ones an overflow, so there are several: random, ones, a single one, a single
     row, huge, tiny, zeros. Scaling by a power of two changes no digit, so huge and tiny show a rule that is not linear.
-    `few` leaves out all but two random ones, zeros and huge: of large arrays time is what counts. There huge is the
-    first random one times a power of two, with the other sign.
+    `few` leaves out all but a random one, the same backwards, zeros and huge: of large arrays time is what counts.
+    There huge is the random one times a power of two, with the other sign.
     """
     rng = np.random.default_rng([seed, COTANGENTS])
-    random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(2 if few else 4)]
-    named = {
-        "random": random[0],
-        "another random": random[1],
-        "zeros": _each(outputs, lambda out: np.zeros(out.shape, out.dtype)),
-    }
+    random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(1 if few else 4)]
+    zeros = _each(outputs, lambda out: np.zeros(out.shape, out.dtype))
     if few:
-        return {**named, "huge": _each(outputs, lambda out, ct: ct * out.dtype.type(large_factor(outputs)), random[0])}
+        return {
+            "random": random[0],
+            "another random": _each(outputs, lambda out, ct: np.flip(ct), random[0]),
+            "zeros": zeros,
+            "huge": _each(outputs, lambda out, ct: ct * out.dtype.type(large_factor(outputs)), random[0]),
+        }
+    named = {"random": random[0], "another random": random[1], "zeros": zeros}
     named["huge"] = _each(outputs, lambda out, ct: ct * _power(out.dtype, 1), random[2])
     named["ones"] = _each(outputs, lambda out: np.ones(out.shape, out.dtype))
     named["tiny"] = _each(outputs, lambda out, ct: ct * _power(out.dtype, -1), random[3])
