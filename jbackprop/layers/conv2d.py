@@ -129,7 +129,7 @@ def _input_cotangent(dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) 
 def _sum_over_blocks(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:
     """dw, summed over blocks of examples; in one block it is the formula as it stands."""
     block = examples_at_once(x, dy)
-    if block == len(x):
+    if block is None:
         return _kernel_cotangent(x, dy, w, axes, groups)
 
     def of_block(i) -> Array:
@@ -139,19 +139,22 @@ def _sum_over_blocks(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], gro
     return jax.lax.fori_loop(1, len(x) // block, lambda i, dw: dw + of_block(i), of_block(0))
 
 
-def examples_at_once(x: Array, dy: Array) -> int:
-    """Returns how many examples dw takes at once: on one CPU as many as stay in its cache, elsewhere all of them.
+def examples_at_once(x: Array, dy: Array) -> int | None:
+    """Returns how many examples dw takes at once, None for all: on one CPU as many as stay in its cache.
 
     The sum runs over all examples and positions, and XLA's CPU backend takes up to three times as long for it where
     they do not fit the cache.
     """
-    n, bytes_of_all = len(x), x.size * x.dtype.itemsize + dy.size * dy.dtype.itemsize
     on_one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
-    if not on_one_cpu or explicit_sharding(x) or explicit_sharding(dy) or bytes_of_all <= CACHE_BYTES:
-        return n
+    known = all(isinstance(size, int) for size in (*x.shape, *dy.shape))  # not while a symbolic batch is exported
+    if not (on_one_cpu and known) or explicit_sharding(x) or explicit_sharding(dy):
+        return None
+    n, bytes_of_all = len(x), x.size * x.dtype.itemsize + dy.size * dy.dtype.itemsize
+    if bytes_of_all <= CACHE_BYTES:
+        return None
     blocks = [block for block in range(1, n // 4 + 1) if n % block == 0 and block * bytes_of_all <= n * CACHE_BYTES]
     block = max(blocks, default=1)
-    return block if block * bytes_of_all >= n * LEAST_BYTES else n  # each turn of a loop costs, too
+    return block if block * bytes_of_all >= n * LEAST_BYTES else None  # each turn of a loop costs, too
 
 
 def _kernel_cotangent(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:

@@ -14,7 +14,7 @@ def maximum_and_winner(x: Array, rows: Axis, columns: Axis) -> tuple[Array, Arra
     dtype = np.min_scalar_type(-rows.window * columns.window)
     padded = pad(x, {-3: (rows.low, rows.high), -2: (columns.low, columns.high)}, -jnp.inf)
     best, column = _running(padded, columns, -2, lambda column: jnp.asarray(column, dtype))
-    first_of_row = np.arange(rows.window, dtype=dtype) * columns.window
+    first_of_row = (np.arange(rows.window) * columns.window).astype(dtype)
     return _running(best, rows, -3, lambda row: at_offset(column, rows, -3, row) + first_of_row[row])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jbackprop.training import checkpoint, distributed, summary_json
@@ -78,9 +79,7 @@ def position(folder: Path, trainer: Trainer, config: Config, made: dict[str, Any
 
 
 def _check_made(folder: Path, config: Config, before: Mapping[str, Any], made: dict[str, Any]) -> None:
-    # older runs kept the digest of the training split alone
-    data = before["data"] if isinstance(before["data"], dict) else {"training": before["data"]}
-    if others := [split for split, digest in data.items() if digest != made["data"][split]]:
+    if others := [split for split, digest in before["data"].items() if digest != made["data"][split]]:
         words = f"the images or labels of {config.data.name}: not as the run was trained"
         raise RunError(f"{folder}: {words}: another {' and another '.join(others)} split")
     for key, words in (("loop", "loop"), ("together", "seeds")):
@@ -93,7 +92,7 @@ def _check_made(folder: Path, config: Config, before: Mapping[str, Any], made: d
 def made(config: Config, trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
     """Returns what a run's numbers depend on beside the settings that it must keep."""
     mesh = f"{config.mesh.data} x {config.mesh.model}"
-    computed_with = versions() | {"device": device(), "mesh": mesh}
+    computed_with = versions() | {"device": device(), "devices": jax.device_count(), "mesh": mesh}
     return {
         "data": {"training": _digest(dataset.train), "test": _digest(dataset.test)},
         "loop": trainer.loop,

@@ -89,7 +89,7 @@ def writable(folder: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename or folder
         raise RunError(
-            f"{where}: {error.strerror or error}. The run has ended; from its last checkpoint it goes on with "
+            f"{where}: {error.strerror or error}. The run has ended; it goes on with "
             f"jbackprop train --resume {shlex.quote(str(folder))}"
         ) from error
 

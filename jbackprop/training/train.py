@@ -31,7 +31,8 @@ def train(
     checkpoint. Where `stop()` becomes true, training ends after some steps with a checkpoint, and the folder lacks what
     comes after training. Before the first step KeyboardInterrupt or `Terminated` is raised, and there is no folder yet.
     `command` is what was given on the command line, for the summary.
-    Raises `ConfigError`, `DataError` and `RunError` before the training starts.
+    Raises `ConfigError`, `DataError` and `RunError` before the training starts, `RunError` also where the folder can no
+    longer be written.
     """
     with ExitStack() as held:
         if resumed:

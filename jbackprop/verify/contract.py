@@ -12,7 +12,7 @@ from jbackprop.verify import bounds
 from jbackprop.verify.arguments import Call, large
 from jbackprop.verify.clause_names import JIT, LINEAR, ZERO
 from jbackprop.verify.cotangents import large_factor
-from jbackprop.verify.distance import accept_nan, as_double, as_numpy, finite_gap, gap, largest, relative
+from jbackprop.verify.distance import accept_nan, as_double, as_numpy, finite_gap, gap, gaps, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import ACCURACY, Comparison, nan_allowed
 from jbackprop.verify.pullback import Pulled, pullback
@@ -82,7 +82,13 @@ def _homogeneity_check(call: Call, comparison: Comparison) -> Check:
     c = large_factor(comparison.cotangents["random"])
     for i, leaf in enumerate(comparison.leaves):
         with np.errstate(all="ignore"):
-            distance = finite_gap(as_numpy(huge[i]), as_double(random[i]) * c)
+            multiple = as_double(random[i]) * c
+        apart = gaps(as_numpy(huge[i]), multiple)
+        if np.isinf(np.max(apart, initial=0.0)):
+            oracle = comparison.run(call.values, comparison.cotangents["huge"])[1].cotangents[i]
+            if np.any(np.isfinite(as_numpy(oracle)) & ~np.isfinite(as_numpy(huge[i]))):
+                return Check(LINEAR, False, f"d{name_of(call, i)} is not finite for a cotangent that is large")
+        distance = float(np.max(apart, initial=0.0, where=np.isfinite(apart)))
         scale = abs(c) * max(largest(as_numpy(random[i])), leaf.gaps[0].scale)
         if distance > max(leaf.bounds.repeated * scale, abs(c) * max(leaf.gaps[0].noise, leaf.bounds.underflow)):
             return Check(LINEAR, False, _far(call, i, distance, scale))

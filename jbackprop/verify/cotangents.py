@@ -19,7 +19,7 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
 
     Ones hide a wrong reduction and random ones an overflow, so there are several: random, ones, a single one, a single
     row, huge, tiny, zeros. Scaling by a power of two changes no digit, so huge and tiny show a rule that is not linear.
-    `few` leaves out all but a random one, the same backwards, zeros and huge: of large arrays time is what counts.
+    `few` leaves out all but a random one, -2 times it backwards, zeros and huge: of large arrays time is what counts.
     There huge is the random one times a power of two, with the other sign.
     """
     rng = np.random.default_rng([seed, COTANGENTS])
@@ -28,7 +28,7 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
     if few:
         return {
             "random": random[0],
-            "another random": _each(outputs, lambda out, ct: np.flip(ct), random[0]),
+            "another random": _each(outputs, lambda out, ct: np.flip(ct) * out.dtype.type(-2), random[0]),
             "zeros": zeros,
             "huge": _each(outputs, lambda out, ct: ct * out.dtype.type(large_factor(outputs)), random[0]),
         }

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from jbackprop import cli
 from jbackprop.training import checkpoint_files as files
-from jbackprop.training import data, finish, record, resume
+from jbackprop.training import data, finish, record
 from jbackprop.training import train as trains
 from jbackprop.training.checkpoint import Writer
 from jbackprop.training.config import Config, Data, Network, Optimizer
@@ -132,15 +132,3 @@ def test_resuming_with_other_data_names_the_split(config, copy, monkeypatch, spl
     monkeypatch.setattr(data, "load", other)
     with pytest.raises(RunError, match=rf"the images or labels of digits: not as the run was trained: {words}$"):
         trained(config, copy, epochs=4)
-
-
-def test_the_digest_of_an_older_run_is_of_its_training_split(config, copy, monkeypatch):
-    made = resume.made
-
-    def older(*arguments):
-        return made(*arguments) | {"data": made(*arguments)["data"]["training"]}
-
-    monkeypatch.setattr(resume, "made", older)
-    stopped = trained(config)
-    monkeypatch.undo()
-    assert len((trained(config, stopped, epochs=4) / "metrics.jsonl").read_text().splitlines()) == 4

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from clause_probes import sine_with
+from gradient_probes import rule
 
 from jbackprop.verify.arguments import LARGE
 from jbackprop.verify.compare import compare_vjp
@@ -29,11 +30,12 @@ def test_a_right_rule_passes_and_the_note_says_what_was_left_out(dtype):
     ("bwd", "clauses", "sentence"),
     [
         (lambda x, dy: (jnp.clip(dy, -1e6, 1e6) * jnp.cos(x),), [LINEAR], LINEAR),
+        (lambda x, dy: (jnp.cos(x) * jnp.where(jnp.abs(dy) > 1e6, jnp.inf, dy),), [LINEAR], "not finite"),
         (lambda x, dy: (dy * jnp.cos(x) + 1e-5,), [ZERO], "dx: 1e-05 is added, whatever the cotangent"),
         (lambda x, dy: (dy * jnp.cos(x) / 2,), [], "dx: 0.5 x the right answer: a factor 2 is missing"),
         (lambda x, dy: ((dy * jnp.cos(x)).at[-1].set(0),), [], "all in the last row (axis 0): zero there"),
     ],
-    ids=["clipped", "a constant added", "a factor", "the last row"],
+    ids=["clipped", "not finite", "a constant added", "a factor", "the last row"],
 )
 def test_a_wrong_rule_is_caught_and_named(bwd, clauses, sentence):
     report = compare_vjp(sine_with(bwd), X)
@@ -57,6 +59,24 @@ def test_one_multiple_for_outputs_of_two_dtypes():
         d_sine, d_product = d_out[0], d_out[1].astype(x.dtype)
         return d_sine * jnp.cos(x) + d_product * y.astype(x.dtype), (d_product * x).astype(y.dtype)
 
-    rule = jax.custom_vjp(f)
-    rule.defvjp(lambda x, y: (f(x, y), (x, y)), bwd)
-    assert compare_vjp(rule, X, X.astype(jnp.float16)).ok
+    assert compare_vjp(rule(f, lambda x, y: (f(x, y), (x, y)), bwd), X, X.astype(jnp.float16)).ok
+
+
+def test_two_points_of_a_scalar_loss_have_two_cotangents():
+    @jax.custom_batching.custom_vmap
+    def cotangent(x, d):
+        return d * jnp.cos(x) / x.size
+
+    @cotangent.def_vmap
+    def _(axis_size, in_batched, x, d):
+        return d[0] * jnp.cos(x) / x[0].size, True
+
+    f = rule(lambda x: jnp.mean(jnp.sin(x)), lambda x: (jnp.mean(jnp.sin(x)), x), lambda x, d: (cotangent(x, d),))
+    assert "vmap is the loop" in [check.name for check in compare_vjp(f, X).checks if not check.ok]
+
+
+def test_a_squared_cotangent_of_a_scalar_loss_is_named():
+    f = rule(
+        lambda x: jnp.mean(jnp.sin(x)), lambda x: (jnp.mean(jnp.sin(x)), x), lambda x, d: (d * d * jnp.cos(x) / x.size,)
+    )
+    assert any("which is squared" in str(diagnosis) for diagnosis in compare_vjp(f, X).diagnoses)
