@@ -164,17 +164,22 @@ def plot(results: dict[str, Any], path: Path) -> None:
     missed = [1 - summaries[name]["caught"] / max(1, summaries[name]["wrong"]) for name in names]
     alarms = [summaries[name]["false_alarms"] / max(1, summaries[name]["right"]) for name in names]
     places = np.arange(len(names))
-    axes[0].barh(places + 0.2, [100 * x for x in missed], 0.4, label="wrong rules missed", color="#b2182b")
-    axes[0].barh(places - 0.2, [100 * x for x in alarms], 0.4, label="false alarms", color="#2166ac")
-    axes[0].set(yticks=places, yticklabels=names, xlabel="%")
-    axes[0].legend(frameon=False, loc="lower right")
+    for offset, shares, words, color in (
+        (0.2, missed, "wrong rules missed", "#b2182b"),
+        (-0.2, alarms, "false alarms", "#2166ac"),
+    ):
+        bars = axes[0].barh(places + offset, [100 * x for x in shares], 0.4, label=words, color=color)
+        axes[0].bar_label(bars, [f"{100 * x:.0f}%" if x else "none" for x in shares], padding=3, fontsize=8)
+    axes[0].set(yticks=places, yticklabels=names, xlabel="%", xlim=(0, 100))
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper left", ncols=2)
     kinds = list(results["missed_by_kind"])
     for offset, (checker, color) in enumerate((("check_grads", "#f4a582"), ("gradcheck", "#92c5de"))):
         shares = [100 * results["missed_by_kind"][kind].get(checker, 0.0) for kind in kinds]
         axes[1].bar(np.arange(len(kinds)) + 0.4 * offset, shares, 0.4, label=checker, color=color)
     axes[1].set(ylabel="% missed, first seed, all dtypes", title="missed by kind of mistake (check_vjp: see left)")
     axes[1].set_xticks(np.arange(len(kinds)) + 0.2, kinds, rotation=60, ha="right")
-    axes[1].legend(frameon=False)
+    axes[1].set_ylim(0, 118)
+    axes[1].legend(frameon=False, loc="upper right", ncols=2)
     figure.savefig(path, dpi=110)
 
 
