@@ -297,11 +297,3 @@ def test_the_value_itself_has_the_cotangent_of_the_labels_where_they_are_zero():
 def test_the_mean_over_rows_of_which_an_inner_axis_is_empty_is_refused():
     with pytest.raises(ValueError, match=r"the mean of an empty batch \(shape \(2, 0\), N = 0\)"):
         jbackprop.softmax_cross_entropy(jnp.zeros((2, 0, 3)), jnp.zeros((2, 0), jnp.int32))
-
-
-@pytest.mark.parametrize("window", [(1, 128), (128, 1), (2, 128)])
-def test_a_window_of_as_many_places_as_a_byte_counts(window):
-    x = jnp.zeros((1, *window, 1)).at[0, -1, -1, 0].set(1)
-    value, vjp = jax.vjp(lambda x: jbackprop.max_pool(x, window), x)
-    assert value.item() == 1
-    np.testing.assert_array_equal(vjp(jnp.ones((1, 1, 1, 1)))[0], x)

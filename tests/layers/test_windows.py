@@ -131,3 +131,11 @@ def test_avg_pool(sizes, window, stride, padding, seed):
     assert_same_value_and_cotangents(
         lambda x: avg_pool(x, window, stride, padding), lambda x: sums(x) / sums(jnp.ones_like(x)), x
     )
+
+
+@pytest.mark.parametrize("window", [(1, 128), (128, 1), (2, 128)])
+def test_a_window_of_as_many_places_as_a_byte_counts(window):
+    x = jnp.zeros((1, *window, 1)).at[0, -1, -1, 0].set(1)
+    value, vjp = jax.vjp(lambda x: max_pool(x, window), x)
+    assert value.item() == 1
+    np.testing.assert_array_equal(vjp(jnp.ones((1, 1, 1, 1)))[0], x)
