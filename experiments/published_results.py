@@ -56,8 +56,8 @@ ROWS = {
         "96.59%, one run",
         0.955,
         0.975,
-        "under initial weights from N(0, 1) an output may be saturated from the start, where the quadratic cost has no "
-        "gradient. Nielsen notes that some runs turn out quite a bit worse",
+        "an output falls to 0 for its own digit early on, where the quadratic cost has hardly a gradient, and stays "
+        "there. Nielsen notes that some runs turn out quite a bit worse",
     ),
     "mnist_nielsen_ch3": Row(
         "Nielsen ch. 3: 784-100-10, cross-entropy, λ = 5", "98.04%, validation images", 0.976, 0.982
