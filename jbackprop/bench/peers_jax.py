@@ -6,10 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jbackprop import compiler_options
 from jbackprop.bench.peers import BASELINE, RATE, SCAN, Epoch, Missing, Peers, Task, looped
-
-# Convolutions by threads: XLA's default on the CPU runs them on one. See docs/performance.md.
-THREADED = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"}
 
 LossAndGrads = Callable[..., tuple[jax.Array, Any]]
 
@@ -19,6 +17,7 @@ def jax_peers() -> Peers:
     steps: Peers = {
         BASELINE: lambda task: _steps(task, _automatic(task)),
         "jbackprop, explicit": lambda task: _steps(task, task.model.loss_and_grads),
+        f"{BASELINE}, threaded": lambda task: _steps(task, _automatic(task), _threaded()),
         "jbackprop, rules": lambda task: _steps(task, jax.value_and_grad(task.model.loss)),
         "jbackprop, explicit, threaded": lambda task: _steps(task, task.model.loss_and_grads, _threaded()),
     }
@@ -35,9 +34,9 @@ def _automatic(task: Task) -> LossAndGrads:
 
 
 def _threaded() -> dict[str, str]:
-    if jax.default_backend() != "cpu":
-        raise Missing("a compiler option of the CPU")
-    return THREADED
+    if refusal := compiler_options.refusal():
+        raise Missing(refusal)
+    return compiler_options.THREADED
 
 
 def _update(gradient: LossAndGrads) -> tuple[Any, Callable[[Any, Any, Any], tuple[Any, jax.Array]]]:

@@ -22,6 +22,7 @@ from jbackprop.training.unusable import NO_CLASSIFIERS, unusable
 
 Gradient = Literal["explicit", "rules", "automatic"]
 Loop = Literal["auto", "scan", "steps"]
+Compiler = Literal["auto", "default", "threaded"]
 
 
 class ConfigError(ValueError):
@@ -63,6 +64,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Trainings side by side, with the seeds `seed`, `seed` + 1, ...; mean and standard deviation are shown."""
     loop: Loop = "auto"
     """A whole epoch in one compiled loop (scan), one call a step (steps), or what is faster here (auto)."""
+    compiler: Compiler = "auto"
+    """XLA's options: convolutions on all cores of a CPU (threaded), none (default), or what is faster here (auto)."""
     agreement_epochs: Annotated[int, Meta(ge=0)] = 3
     """Epochs for which all three gradients are trained side by side, for the agreement plot; 0 is none."""
     check_every: Annotated[int, Meta(ge=0, le=10**9)] = 0
@@ -150,6 +153,7 @@ def to_toml(config: Config) -> str:
     seed = 0
     seeds = 1
     loop = "auto"
+    compiler = "auto"
     agreement_epochs = 3
     check_every = 0
     checkpoint_every = 1

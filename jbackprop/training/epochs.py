@@ -2,6 +2,7 @@
 
 Each can begin and end at any step, can be asked to stop on the way, and stops where the loss is no longer finite, at
 the end of a call: the calls take about `PROMPT` seconds. Where they begin and end does not show in the numbers.
+`options` are those of `compiler.py`.
 """
 
 import time
@@ -14,6 +15,7 @@ import numpy as np
 
 from jbackprop.training import mesh as meshes
 from jbackprop.training import streaming
+from jbackprop.training.compiler import NONE, Options
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.interrupt import Stop
 from jbackprop.training.mesh import Layout
@@ -30,7 +32,9 @@ Epoch = Callable[..., tuple[State, np.ndarray, np.ndarray]]
 """`(state, key, epoch, stop, first=0, last=None) -> (state, losses, rows)` of the steps `first` to `last - 1`."""
 
 
-def scanned(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None) -> Epoch:
+def scanned(
+    step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None, options: Options = NONE
+) -> Epoch:
     """Returns the epoch as a compiled loop over its steps. Its bounds are arguments: one program serves every part."""
 
     from jbackprop.training import distributed  # which imports this module
@@ -48,7 +52,7 @@ def scanned(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layo
     value = jax.eval_shape(step, start, split, batches[0])[1]
     nothing = jax.tree.map(lambda one: np.zeros((steps, *one.shape), one.dtype), value)
     bounds = np.zeros(2, np.int32)
-    jitted = jax.jit(part, donate_argnums=0, **meshes.compiled_for(layout))
+    jitted = jax.jit(part, donate_argnums=0, **meshes.compiled_for(layout), **options)
     compiled = jitted.lower(start, split, batches, bounds, nothing).compile()
     pace = FIRST_CALL
 
@@ -73,7 +77,9 @@ def scanned(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layo
     return run
 
 
-def stepped(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None) -> Epoch:
+def stepped(
+    step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None, options: Options = NONE
+) -> Epoch:
     """Returns the epoch with one call a step."""
 
     def one(state: State, split: Split, batches: jax.Array, i: jax.Array) -> tuple[State, Any]:
@@ -81,7 +87,7 @@ def stepped(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layo
 
     split = dataset.train
     batches = order(meshes.whole_key(layout), np.int32(0))
-    jitted = jax.jit(one, donate_argnums=0, **meshes.compiled_for(layout))
+    jitted = jax.jit(one, donate_argnums=0, **meshes.compiled_for(layout), **options)
     compiled = jitted.lower(start, split, batches, np.int32(0)).compile()
 
     def run(
@@ -94,7 +100,9 @@ def stepped(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layo
     return run
 
 
-def streamed(step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None) -> Epoch:
+def streamed(
+    step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None, options: Options = NONE
+) -> Epoch:
     """Returns the epoch with one call a batch, which is read from its files meanwhile."""
 
     def one(state: State, batch: Split) -> tuple[State, Any]:
@@ -104,7 +112,8 @@ def streamed(step: Step, dataset: Dataset, order: Order, start: Any, layout: Lay
     rows = streaming.local_rows(layout, batch_size)
     some = streaming.taken(split, rows)
     place = partial(streaming.on_devices, layout=layout, batch_size=batch_size)
-    compiled = jax.jit(one, donate_argnums=0, **meshes.compiled_for(layout)).lower(start, place(some)).compile()
+    jitted = jax.jit(one, donate_argnums=0, **meshes.compiled_for(layout), **options)
+    compiled = jitted.lower(start, place(some)).compile()
 
     def run(
         state: State, key: jax.Array, epoch: int, stop: Stop, first: int = 0, last: int | None = None

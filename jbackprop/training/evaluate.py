@@ -1,6 +1,7 @@
 """Loss, accuracy and confusion matrix over every example of a split, each counted once."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.networks.costs import one_hot
+from jbackprop.training.compiler import NONE, Options
 from jbackprop.training.data import Split
 from jbackprop.training.model import Model
 
@@ -50,10 +52,13 @@ def probabilities(model: Model, params: Any, images: jax.Array, batch: int = BAT
     return np.concatenate(parts)[: len(images)]
 
 
-def make_evaluate(model: Model, batch: int = BATCH) -> Callable[..., Evaluation]:
-    """Returns `(params, split) -> Evaluation`. The last batch is filled up with examples of weight 0."""
+def make_evaluate(model: Model, batch: int = BATCH, options: Options = NONE) -> Callable[..., Evaluation]:
+    """Returns `(params, split) -> Evaluation`. The last batch is filled up with examples of weight 0.
 
-    @jax.jit
+    `options` are those of `compiler.py`.
+    """
+
+    @partial(jax.jit, **options)
     def sums(params, split: Split, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         rows = start + jnp.arange(batch, dtype=jnp.int32)
         counts = rows < split.labels.size

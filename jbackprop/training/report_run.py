@@ -76,6 +76,7 @@ def _environment(run: SavedRun) -> str:
     pairs = {name: known[name] for name in ("command", "date", "device") if known.get(name)}
     compiled = known.get("compile_seconds")
     pairs |= {"epoch by": known["loop"]} if known.get("loop") else {}
+    pairs |= {"compiler options": known["compiler"]} if known.get("compiler") else {}
     pairs |= {"compiled in": f"{compiled:.1f} s"} if isinstance(compiled, int | float) else {}
     pairs |= {name: number for name, number in versions.items() if number}
     return definitions({**pairs, "folder": run.folder})

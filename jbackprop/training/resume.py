@@ -92,12 +92,12 @@ def _check_made(folder: Path, config: Config, before: Mapping[str, Any], made: d
 def made(config: Config, trainer: Trainer, dataset: Dataset) -> dict[str, Any]:
     """Returns what a run's numbers depend on beside the settings that it must keep."""
     mesh = f"{config.mesh.data} x {config.mesh.model}"
-    computed_with = versions() | {"device": device(), "devices": jax.device_count(), "mesh": mesh}
+    here = {"device": device(), "devices": jax.device_count(), "mesh": mesh, "compiler options": trainer.compiler}
     return {
         "data": {"training": _digest(dataset.train), "test": _digest(dataset.test)},
         "loop": trainer.loop,
         "together": trainer.together,
-        "computed_with": computed_with,
+        "computed_with": versions() | here,
     }
 
 

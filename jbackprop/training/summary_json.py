@@ -60,6 +60,7 @@ def save(
         "best_test_accuracy": best and best.test_accuracy,
         "compile_seconds": trainer.compile_seconds,
         "loop": trainer.loop,
+        "compiler": trainer.compiler,
         "gradient_agreement": gradients and _agreement(gradients),
         "seeds": of_several(of_seeds, trainer.seeds),
         "ended": ended,

@@ -70,17 +70,21 @@ def _announce(console: Console, config: Config, dataset: Dataset, trainer: Train
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     every = f"\nits gradient is held against the automatic one every {config.check_every:,} steps"
     several = f"\n{trainer.seeds} seeds, {config.seed} to {config.seed + trainer.seeds - 1}, trained {trainer.together}"
-    chosen = "" if config.loop == "auto" else ", as asked"
     _say(
         console,
         f"{config.network.name} with {count:,} parameters on {config.data.name}: "
         f"{dataset.train.labels.size:,} training and {dataset.test.labels.size:,} test images\n"
         f"loss: {trainer.model.objective}\n"
         f"gradient {config.gradient}, {config.optimizer.name} with learning rate {config.optimizer.learning_rate:g}, "
-        f"batches of {config.batch_size}, an epoch by {trainer.loop}{chosen} on {jax.default_backend()} "
-        f"(compiled in {trainer.compile_seconds:.1f} s){every if trainer.checked else ''}"
+        f"batches of {config.batch_size}, an epoch by {trainer.loop}{_asked(config.loop)} on {jax.default_backend()}, "
+        f"compiler options {trainer.compiler}{_asked(config.compiler)} (compiled in {trainer.compile_seconds:.1f} s)"
+        f"{every if trainer.checked else ''}"
         f"{several if trainer.seeds > 1 else ''}{_devices(config) if trainer.layout else ''}",
     )
+
+
+def _asked(setting: str) -> str:
+    return "" if setting == "auto" else ", as asked"
 
 
 def _devices(config: Config) -> str:

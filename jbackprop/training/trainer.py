@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jbackprop.training import epochs, objective, optimizer, seeds, streaming
+from jbackprop.training import compiler, epochs, objective, optimizer, seeds, streaming
 from jbackprop.training import mesh as meshes
 from jbackprop.training import state as states
 from jbackprop.training.check import Check, Parameter, make_check, parameters
@@ -34,7 +34,7 @@ class Trainer(NamedTuple):
     one entry a step, fewer where `stop()` became true between two steps. A row is the gradient's disagreement for each
     of `checked`, `NOT_CHECKED` at steps without a check. With several `seeds` each leaf of the state, the key and each
     entry of `losses` has them as first axis; `together` says how they are trained (`seeds.py`). `order(key, epoch)` are
-    the rows of the batches.
+    the rows of the batches. `loop` and `compiler` say what was chosen.
     """
 
     model: Model
@@ -45,6 +45,7 @@ class Trainer(NamedTuple):
     steps: int
     checked: tuple[Parameter, ...]
     loop: str
+    compiler: str
     compile_seconds: float
     order: Order
     seeds: int = 1
@@ -56,7 +57,7 @@ def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) ->
     """Returns the run's functions with the epoch compiled; `gradient` takes the place of the configuration's.
 
     Raises `ConfigError` where a batch is larger than the training split, the network than `MOST_PARAMETERS`, or the
-    mesh than the devices there are.
+    mesh than the devices there are, and as `compiler.choose` does.
     """
     gradient = gradient or config.gradient
     examples = dataset.train.labels.size
@@ -75,6 +76,8 @@ def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) ->
     def init(seed: int) -> tuple[State, jax.Array]:
         return compiled_start(np.uint32(seed))  # as a Python integer, seeds from 2**31 on would overflow
 
+    compiled_with = compiler.choose(config)
+    options = compiler.options(compiled_with)
     loop = _stream(config) if streaming.streams(dataset.train) else choose_loop(config, gradient)
     shapes, _ = jax.eval_shape(start, np.uint32(0))
     _check_size(shapes.params, config.seeds)
@@ -85,21 +88,23 @@ def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) ->
     start = seeds.starts(start, config.seeds) if several else start
     compiled_start = jax.jit(start, compiler_options=BARELY_OPTIMISED, **meshes.compiled_for(layout))
     began = time.perf_counter()
-    compiled = {"scan": epochs.scanned, "steps": epochs.stepped, "stream": epochs.streamed}[loop]
+    by_loop = {"scan": epochs.scanned, "steps": epochs.stepped, "stream": epochs.streamed}[loop]
+    compiled = partial(by_loop, layout=layout, options=options)
     check, checked = _check(config, model, dataset, shapes.params)
     chosen = loss_and_grads(gradient, model, config.accumulate)
     step = make_step(meshes.annotated(chosen, layout), tx, model.prepare, check)
     order = partial(shuffle, examples=examples, batch_size=config.batch_size, in_order=not config.shuffle)
     steps, orders = examples // config.batch_size, seeds.orders(order, config.seeds) if several else order
     if together == seeds.AT_ONCE:
-        epoch = compiled(seeds.at_once(step), dataset, orders, jax.eval_shape(start, np.uint32(0))[0], layout)
+        epoch = compiled(seeds.at_once(step), dataset, orders, jax.eval_shape(start, np.uint32(0))[0])
     else:
-        epoch = compiled(step, dataset, order, shapes, layout)
+        epoch = compiled(step, dataset, order, shapes)
         epoch = seeds.in_turn(epoch, config.seeds, steps) if several else epoch
     seconds = time.perf_counter() - began
-    evaluate = meshes.placing(streaming.in_blocks(make_evaluate(model), layout), layout, as_given, dataset)
-    built = Trainer(model, init, epoch, evaluate, config.batch_size, steps, checked, loop, seconds, orders)
-    return built._replace(seeds=config.seeds, together=together, layout=layout)
+    evaluate = streaming.in_blocks(make_evaluate(model, options=options), layout)
+    evaluate = meshes.placing(evaluate, layout, as_given, dataset)
+    chosen_as = checked, loop, compiled_with, seconds, orders, config.seeds, together, layout
+    return Trainer(model, init, epoch, evaluate, config.batch_size, steps, *chosen_as)
 
 
 def _check(config: Config, model: Model, dataset: Dataset, params: Any) -> tuple[Check | None, tuple[Parameter, ...]]:
@@ -122,7 +127,7 @@ def choose_loop(config: Config, gradient: Gradient) -> str:
     """Returns `scan` or `steps`: the configured one, or for `auto` the faster.
 
     XLA's CPU backend runs the convolutions that automatic differentiation emits, also for the checks of another
-    gradient, 12 to 100 times slower inside a loop.
+    gradient, 5 to 100 times slower inside a loop, with the compiler options of `compiler.py` or without.
     """
     if config.loop != "auto":
         return config.loop

@@ -115,10 +115,22 @@ def test_the_summary_and_the_certificate_are_shown(made_run):
     folder = made_run(check_every=5)
     errors = {"explicit_error": 1.5e-7, "rules_error": 0.0}
     agreement = {"agree": True, "worst": errors, "parameters": {"w1": errors}}
-    summary = {"command": "jbackprop train <x>", "device": "a device", "versions": {"jax": "0.0.1", "jbackprop": None}}
+    summary = {
+        "command": "jbackprop train <x>",
+        "device": "a device",
+        "compiler": "threaded",
+        "versions": {"jax": "0.0.1", "jbackprop": None},
+    }
     (folder / "summary.json").write_text(json.dumps(summary | {"gradient_agreement": agreement}))
     shown = page(absent, folder)
-    for words in ("jbackprop train <x>", "a device", "0.0.1", "1.5e-07", "it is written at the end of a run"):
+    for words in (
+        "jbackprop train <x>",
+        "a device",
+        "threaded",
+        "0.0.1",
+        "1.5e-07",
+        "it is written at the end of a run",
+    ):
         assert words in shown.words
     found = {"disagreement": 2.5e-7, "step": 3, "shape": [4], "verdict": "wrong"}
     certificate = {"verdict": "wrong", "largest": {"parameter": "b1", **found}, "parameters": {"b1": found}}

@@ -193,7 +193,7 @@ def test_the_summary_as_json(trained):
     np.testing.assert_allclose(kept["per_class_accuracy"], confusion.diagonal() / confusion.sum(axis=1))
     assert kept["gradient_agreement"]["agree"] is True
     assert set(kept["gradient_agreement"]["parameters"]) == set(result.params)
-    assert (kept["seeds"], kept["ended"], kept["loop"]) == (None, None, "scan")
+    assert (kept["seeds"], kept["ended"], kept["loop"], kept["compiler"]) == (None, None, "scan", "default")
     assert kept["versions"]["jax"] == jax.__version__
     assert (kept["command"], kept["of_seed"]) == ("jbackprop train short.toml", None)
 
@@ -215,10 +215,12 @@ def test_tensorboard_reads_the_events(trained):
         np.testing.assert_allclose(values["loss", row.epoch], row.loss, rtol=1e-6)
 
 
-def test_the_loop_is_printed_with_who_chose_it(trained):
+def test_loop_and_compiler_options_are_printed_with_who_chose_them(trained):
     _, config, printed = trained
     assert "an epoch by scan on " in printed
-    chosen = msgspec.structs.replace(config, loop="steps", epochs=1, agreement_epochs=0)
+    assert ", compiler options default (compiled in " in printed
+    chosen = msgspec.structs.replace(config, loop="steps", compiler="default", epochs=1, agreement_epochs=0)
     said = io.StringIO()
     trains.train(chosen, Console(file=said, width=80), stop=lambda: "an epoch by" in said.getvalue())
     assert "an epoch by steps, as asked on " in said.getvalue()
+    assert ", compiler options default, as asked (compiled in " in said.getvalue()

@@ -8,6 +8,7 @@ import pytest
 from jbackprop.training import checkpoint
 from jbackprop.training import checkpoint_files as files
 from jbackprop.training import config as configs
+from jbackprop.training.config import Network
 
 from .resumable import EPOCHS, rows, same_arrays, stop_after, trained
 
@@ -24,6 +25,16 @@ def test_what_is_stopped_goes_on_bit_for_bit(config, whole, loop, calls):
     assert rows(resumed.folder) == rows(whole.folder)
     assert same_arrays(resumed.folder, whole.folder)
     assert resumed.certificate == whole.certificate
+
+
+def test_convolutions_go_on_bit_for_bit_with_the_options_that_auto_chose(config):
+    cnn = Network(name="cnn", hidden=(), channels=(4,))
+    chosen = {"network": cnn, "epochs": 2, "batch_size": 100, "check_every": 0}
+    whole, stopped = trained(config, **chosen), trained(config, stop_after(3), **chosen)
+    assert files.names(stopped.folder / "checkpoints")[0] == "1"
+    resumed = trained(config, resumed=stopped.folder, **chosen)
+    assert rows(resumed.folder) == rows(whole.folder)
+    assert same_arrays(resumed.folder, whole.folder)
 
 
 def test_a_stop_in_the_middle_of_an_epoch_keeps_its_steps(config):

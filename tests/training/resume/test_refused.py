@@ -9,6 +9,7 @@ import pytest
 from jbackprop import cli
 from jbackprop.training import finish, resume
 from jbackprop.training import train as trains
+from jbackprop.training import trainer as trainers
 from jbackprop.training.config import ConfigError, Optimizer
 from jbackprop.training.interrupt import Terminated
 from jbackprop.training.run import RunError
@@ -25,6 +26,7 @@ from .resumable import EPOCHS, trained
         (["--optimizer.learning-rate", "0.3"], "optimizer.learning_rate: .* was trained with 0.2, not 0.3"),
         (["--seed", "1"], "seed: .* was trained with 0, not 1"),
         (["--batch-size", "16"], "batch_size"),
+        (["--compiler", "threaded"], "compiler: .* was trained with auto, not threaded"),
         (["--epochs", "3"], "epochs: .* has done 6 epochs already, more than 3"),
     ],
 )
@@ -54,6 +56,13 @@ def test_other_data_and_other_versions(config, copy, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(resume, "versions", lambda: {"jax": "9.9"})
     with pytest.warns(UserWarning, match=r"was trained with jax .* \(here 9.9\): it goes on, but not bit for bit"):
+        trained(config, resumed=copy)
+
+
+def test_other_compiler_options_are_named(config, copy, monkeypatch):
+    build = trainers.build
+    monkeypatch.setattr(trainers, "build", lambda *given: build(*given)._replace(compiler="threaded"))
+    with pytest.warns(UserWarning, match=r"with compiler options default \(here threaded\): .* not bit for bit"):
         trained(config, resumed=copy)
 
 
