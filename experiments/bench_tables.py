@@ -3,6 +3,7 @@
     jbackprop bench --json experiments/results/bench_rules.json
     jbackprop bench --peers --json experiments/results/bench_peers.json
     python -m experiments.bench_growth
+    python -m experiments.bench_limits
     python -m experiments.bench_tables
 
 Every results/bench_rules*.json and results/bench_peers*.json has its table: other sizes, dtypes and machines beside the
@@ -24,12 +25,18 @@ COMMANDS = {
     "bench_rules": "jbackprop bench --json experiments/results/bench_rules.json",
     "bench_peers": "jbackprop bench --peers --json experiments/results/bench_peers.json",
     "bench_growth": "python -m experiments.bench_growth",
+    "bench_limits": "python -m experiments.bench_limits",
 }
 
 
 def tables(folder: Path = RESULTS) -> dict[str, Callable[[], str]]:
     """Returns what stands between the marks of each name."""
-    shown = {"bench_rules": rules_table, "bench_peers": peers_table, "bench_growth": growth_table}
+    shown = {
+        "bench_rules": rules_table,
+        "bench_peers": peers_table,
+        "bench_growth": growth_table,
+        "bench_limits": limits_table,
+    }
     return {name: partial(_of_files, name, show, folder) for name, show in shown.items()}
 
 
@@ -63,6 +70,25 @@ def growth_table(results: dict[str, Any], stem: str, folder: Path) -> str:
     return "\n\n".join([text.markdown(columns, rows), seconds, about])
 
 
+def limits_table(results: dict[str, Any], stem: str, folder: Path) -> str:
+    """Steps against their products alone."""
+    rows = []
+    for row in results["rows"]:
+        times = row["milliseconds"]
+        speeds = [f"{times['autodiff'] / times[name]:.2f}" if name in times else "" for name in LIMITS]
+        name = f"{row['model']} {row['label']}, batch {row['batch']}{', threaded' if row['threaded'] else ''}"
+        rows.append([name, *(f"{times[name]:.3g}" for name in ("autodiff", "explicit", "products")), *speeds])
+    about = f"{results['date'][:10]}, {results['device']}, JAX {results['versions']['jax']}."
+    milliseconds = ("ms of autodiff's step", "ms of the explicit one", "ms of its products alone")
+    return "\n\n".join([text.markdown(("step", *milliseconds, *LIMITS.values()), rows), about])
+
+
+LIMITS = {
+    "explicit": "speed of the explicit step",
+    "autodiff, threaded": "of autodiff's, threaded",
+    "compared": "of the explicit step, labels compared",
+    "products": "of its products alone",
+}
 RULE_PLOTS = {"ratios": "time against autodiff", "memory": "memory against autodiff", "roofline": "roofline"}
 GROWTH = {"forward": "forward", "both": "forward + backward"}
 

@@ -82,9 +82,10 @@ def of_model(model: Model, size: str, dtype: DTypeLike) -> list[Contest]:
             model.name, label, against, ours, wrote, arguments, products=model.products(examples), **more
         )
 
+    plain_code = "jax.grad of plain code"
     found = [
-        contest("explicit", model.loss_and_grads, model.plain, "jax.grad of plain code"),
-        contest("rules", jax.value_and_grad(model.loss), model.plain, "jax.grad of plain code"),
+        contest("explicit", model.loss_and_grads, model.plain, plain_code),
+        contest("rules", jax.value_and_grad(model.loss), model.plain, plain_code),
     ]
     if model.name == "deep":
         of_list: dict[str, Any] = {"as_reference": unstacked}
@@ -92,6 +93,7 @@ def of_model(model: Model, size: str, dtype: DTypeLike) -> list[Contest]:
         found += [
             contest("explicit, stacked", deep.loss_and_grads, loop, against, **of_list),
             contest("explicit, a list", deep.loss_and_grads, loop, against, as_ours=unstacked, **of_list),
+            contest("explicit, a list for a stack", deep.loss_and_grads, model.plain, plain_code, as_ours=unstacked),
         ]
     return found
 

@@ -1,10 +1,12 @@
 """How many multiply-adds a program's matrix products and convolutions make, counted in its jaxpr."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+
+PRODUCTS = ("dot_general", "conv_general_dilated")
 
 
 def products_of(function: Callable[..., Any], *arguments: Any) -> int:
@@ -16,18 +18,24 @@ def products_of(function: Callable[..., Any], *arguments: Any) -> int:
     >>> products_of(lambda x, w: jax.nn.relu(x @ w), jnp.ones((2, 3)), jnp.ones((3, 5)))
     30
     """
-    return _in(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return sum(multiply_adds(eqn) for eqn, _ in products_in(jax.make_jaxpr(function)(*arguments).jaxpr))
 
 
-def _in(jaxpr: Any) -> int:
-    total = 0
+def products_in(jaxpr: Any, turns: int = 1) -> Iterator[tuple[Any, int]]:
+    """Yields the equation of each product, in the calls inside too, with how often a scan around it runs it."""
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            total += eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
-        elif eqn.primitive.name == "conv_general_dilated":
-            kernel, numbers = eqn.invars[1].aval, eqn.params["dimension_numbers"]
-            total += eqn.outvars[0].aval.size * kernel.size // kernel.shape[numbers.rhs_spec[0]]
-        inner = [getattr(value, "jaxpr", None) for value in eqn.params.values()]
-        total += sum(_in(one) for one in inner if one is not None)
-    return total
+        if eqn.primitive.name in PRODUCTS:
+            yield eqn, turns
+        length = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        for inner in (getattr(value, "jaxpr", None) for value in eqn.params.values()):
+            if inner is not None:
+                yield from products_in(inner, turns * length)
+
+
+def multiply_adds(eqn: Any) -> int:
+    """Returns those of one of `PRODUCTS`."""
+    if eqn.primitive.name == "dot_general":
+        (contracted, _), _ = eqn.params["dimension_numbers"]
+        return eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
+    kernel, numbers = eqn.invars[1].aval, eqn.params["dimension_numbers"]
+    return eqn.outvars[0].aval.size * kernel.size // kernel.shape[numbers.rhs_spec[0]]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.one_cpu import on_one_cpu
 from jbackprop.layers.precision import accumulation_dtype, sum_leading, widen
 from jbackprop.layers.sharding import cotangent_of, explicit_sharding
 from jbackprop.layers.static_arguments import custom_vjp_with_static
@@ -145,9 +146,7 @@ def examples_at_once(x: Array, dy: Array) -> int | None:
     The sum runs over all examples and positions, and XLA's CPU backend takes up to three times as long for it where
     they do not fit the cache.
     """
-    on_one_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
-    known = all(isinstance(size, int) for size in (*x.shape, *dy.shape))  # not while a symbolic batch is exported
-    if not (on_one_cpu and known) or explicit_sharding(x) or explicit_sharding(dy):
+    if not on_one_cpu(x, dy):
         return None
     n, bytes_of_all = len(x), x.size * x.dtype.itemsize + dy.size * dy.dtype.itemsize
     if bytes_of_all <= CACHE_BYTES:

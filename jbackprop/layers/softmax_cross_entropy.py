@@ -6,11 +6,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Integer
 
 from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.one_cpu import on_one_cpu
 from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
 from jbackprop.layers.stable_softmax import exp_shifted, maximum, maximum_and_sum, shift
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
+MOST_SCATTERED = 2**16  # elements
 Labels = Integer[Array, "*n"] | Float[Array, "*n k"]
 
 
@@ -77,19 +79,39 @@ def softmax_cross_entropy_bwd(
     dJ_n = spread_cotangent(widen(dJ), reduction, logits.shape[:-1])[..., None]
     z = widen(logits)
     m = maximum(z)
-    p = exp_shifted(z, m) / s
+    e = exp_shifted(z, m)
     if _are_indices(labels):
         index, in_range = _index(labels, z.shape[-1])
-        y = jnp.where(index == jnp.arange(z.shape[-1], dtype=index.dtype), jnp.ones((), p.dtype), 0)
-        dz = (p - y) * jnp.where(in_range, dJ_n, nan(dJ_n.dtype))
+        dJ_n = jnp.where(in_range, dJ_n, nan(dJ_n.dtype))
+        dz = e * (dJ_n / s) - _at_label(dJ_n, index, like=e)  # (p - y) dJ, with one division a row, not one an element
         return dz.astype(logits.dtype), None
     y = widen(labels)
-    dz = (p * jnp.sum(y, -1, keepdims=True) - y) * dJ_n
+    dz = (e / s * jnp.sum(y, -1, keepdims=True) - y) * dJ_n
     dy = -(shift(z, m) - jnp.log(s)) * dJ_n
     return dz.astype(logits.dtype), dy.astype(labels.dtype)
 
 
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
+
+
+def _at_label(dJ_n: Float[Array, "*n 1"], index: Integer[Array, "*n 1"], like: Float[Array, "*n k"]) -> Array:
+    """Returns y dJ, (*n, k), for the one-hot y of the labels."""
+    k = like.shape[-1]
+    if not scatters(like):
+        return jnp.where(index == jnp.arange(k, dtype=index.dtype), dJ_n, 0)
+    rows = jnp.arange(index.size, dtype=index.dtype)
+    y_dJ = jnp.zeros((index.size, k), dJ_n.dtype)
+    return y_dJ.at[rows, index.ravel()].set(dJ_n.ravel(), mode="clip", unique_indices=True).reshape(like.shape)
+
+
+def scatters(like: Float[Array, "*n k"]) -> bool:
+    """Whether y dJ is an array that the labels are scattered into, on one CPU where it is small, or compared in place.
+
+    The array depends on labels alone. In a training step XLA's CPU backend fills it beside the forward pass, and
+    overlaps the matrix products that follow better: the step of a small network takes less time (docs/performance.md).
+    Alone, or where the array is large, the comparison is faster: it takes no memory.
+    """
+    return on_one_cpu(like) and like.size <= MOST_SCATTERED
 
 
 def _are_indices(labels) -> bool:

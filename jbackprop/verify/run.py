@@ -27,7 +27,7 @@ def compared(
     """Returns the comparison of `f` and `oracle`, traced in this order, and notes on what could not be run."""
     given, wide = of_large(named) if large(call) else (dict(named), dict(named))
     of_rule = OF_RULE_ALONE if large(call) else frozenset()
-    run, run_rule = _programs(traced, call, call.values, given["random"])
+    run, run_rule = (_apart if large(call) else _together)(traced, call.values, given["random"])
     if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
         rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
         runs = (run, run_rule, run, run_rule)
@@ -38,11 +38,14 @@ def compared(
     return Comparison(rule_run, oracle_run, *evaluations, run, run_rule, *runs, named, call.values, rtol), notes
 
 
-def _programs(traced: Sequence[Traced], call: Call, values: Sequence[Any], d_out: Sequence[Any]) -> tuple[Run, RunOne]:
-    """Returns rule and oracle together, and the rule alone: one program where compiling costs more than running."""
-    if not large(call):
-        run = compiled(traced, values, d_out)
-        return run, lambda values, d_out: run(values, d_out)[0]
+def _together(traced: Sequence[Traced], values: Sequence[Any], d_out: Sequence[Any]) -> tuple[Run, RunOne]:
+    """Returns rule and oracle as one program, and its rule: what both compute, such as the value, is computed once."""
+    run = compiled(traced, values, d_out)
+    return run, lambda values, d_out: run(values, d_out)[0]
+
+
+def _apart(traced: Sequence[Traced], values: Sequence[Any], d_out: Sequence[Any]) -> tuple[Run, RunOne]:
+    """Returns rule and oracle as two programs, and the rule alone, for cotangents that only the rule is run with."""
     rule, oracle = (compiled([one], values, d_out) for one in traced)
     return lambda values, d_out: rule(values, d_out) + oracle(values, d_out), lambda v, d_out: rule(v, d_out)[0]
 
@@ -61,7 +64,7 @@ def _in_float64(
                 for name, d_out in named.items()
             }
             traced = [trace(function, call, values, wide["random"]) for function in (f, oracle)]
-            run, run_rule = _programs(traced, call, values, wide["random"])
+            run, run_rule = _together(traced, values, wide["random"])
             rule_run, oracle_run = evaluate(traced, values, wide, run, run_rule)
             return ((rule_run, oracle_run), (run, run_rule)), ()
     except Exception as error:  # a function may refuse float64, or mix it with float32 in an operation that cannot

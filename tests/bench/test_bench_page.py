@@ -198,10 +198,24 @@ def test_the_plots_of_the_page_are_up_to_date(tmp_path):
     assert drawn == kept, "run: python -m experiments.bench_tables"
 
 
+LIMITS = GROWTH | {
+    "rows": [
+        {
+            "model": "cnn",
+            "label": "5x5x8",
+            "batch": 4,
+            "threaded": True,
+            "milliseconds": {"autodiff": 3.0, "explicit": 2.0, "autodiff, threaded": 2.5, "products": 1.5},
+        }
+    ]
+}
+
+
 def test_the_tables_come_from_the_kept_results(tmp_path):
     missing = {name: table() for name, table in bench_tables.tables(tmp_path).items()}
     assert all(words.startswith("Not measured yet: `") for words in missing.values())
     kept = {"bench_rules": RESULTS, "bench_rules_medium": RESULTS, "bench_peers": RESULTS, "bench_growth": GROWTH}
+    kept["bench_limits"] = LIMITS
     for name, results in kept.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(results))
     bench_tables.draw(tmp_path, tmp_path)
@@ -210,6 +224,7 @@ def test_the_tables_come_from_the_kept_results(tmp_path):
     assert "| jbackprop | 2.20 |" in tables["bench_peers"]
     assert "Left out: torch, eager: torch is not installed." in tables["bench_peers"]
     assert "| mlp | width | 0.99 | 1.01 |" in tables["bench_growth"]
+    assert "| cnn 5x5x8, batch 4, threaded | 3 | 2 | 1.5 | 1.50 | 1.20 |  | 2.00 |" in tables["bench_limits"]
     pictures = re.findall(r"results/(\S+\.svg)", "".join(tables.values()))
     assert len(pictures) == 2 * 3 + 1
     assert all(ElementTree.parse(tmp_path / picture) for picture in pictures)
