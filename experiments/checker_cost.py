@@ -2,8 +2,8 @@
 
     python -m experiments.checker_cost
 
-Compile time (tracing, lowering and XLA, as `jax.monitoring` reports it) is told apart. `least` is what no check of this
-kind can spare: one random cotangent, rule and oracle once in float32 and once in float64, compiled before, and one
+Compile time (tracing, lowering and XLA, as `jax.monitoring` reports it) is told apart. `least` is about what no check
+of this kind can spare: one random cotangent, rule and oracle once in float32 and in float64, compiled before, and one
 comparison of each gradient. Prints the table and writes experiments/results/checker_cost.json. Half a minute on two CPU
 cores.
 """
@@ -73,14 +73,15 @@ def one_pass(f: Callable[..., Any], args: tuple[jax.Array, ...]) -> float:
 
 def least(f: Callable[..., Any], args: tuple[jax.Array, ...]) -> float:
     """Returns the seconds of what no check spares."""
-    rng, runs = np.random.default_rng(0), [both_passes(f), both_passes(primal_of(f))]
+    rng, sides = np.random.default_rng(0), [both_passes(f), both_passes(primal_of(f))]
+    together = jax.jit(lambda *given: [run(*given) for run in sides])  # what both compute is computed once
     shape = jax.eval_shape(f, *args).shape
 
     def check() -> None:
         d_out = rng.standard_normal(shape, np.float32)
-        narrow = [run(d_out, *args)[1] for run in runs]
+        narrow = [gradients for _, gradients in together(d_out, *args)]
         with float64_scope():
-            wide = [run(*to_float64((d_out, *args)))[1] for run in runs]
+            wide = [gradients for _, gradients in together(*to_float64((d_out, *args)))]
         for one, other, one64, other64 in zip(*narrow, *wide, strict=True):
             gap(np.asarray(one), np.asarray(other))
             gap(np.asarray(one64), np.asarray(other64))

@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from experiments import depth_scaling, mutation_results, others_rules, published_results, wrong_gradients_shown
+from experiments import (
+    depth_scaling,
+    mutation_results,
+    nielsen_in_numpy,
+    others_rules,
+    published_results,
+    wrong_gradients_shown,
+)
 from experiments.readme_tables import RESULTS, ROOT, with_tables
 
 PAGE = ROOT / "experiments" / "README.md"
@@ -18,6 +25,7 @@ def kept(name):
 # mark -> what stands between, and the program that writes it
 TABLES = {
     "published": (lambda: published_results.table(kept("published_results")), "published_results"),
+    "nielsen": (lambda: nielsen_in_numpy.in_words(kept("nielsen_in_numpy")), "nielsen_in_numpy"),
     "wrong_gradients": (lambda: wrong_gradients_shown.table(kept("wrong_gradients_train")), "wrong_gradients_train"),
     "depth_scaling": (lambda: depth_scaling.section(kept("depth_scaling")), "depth_scaling"),
     "mutation_counts": (lambda: mutation_results.counts(kept("mutation")), "mutation"),

@@ -27,7 +27,7 @@ class Contest:
 
     `products` are the multiply-adds of the rule's formula, or of the step. A step is
     `(params, x, y, rate) -> (loss, params)`; `as_ours` and `as_reference` turn the parameters of `arguments()` into
-    those of each side, and either side's into what both can be compared as.
+    those of each side. Both can be compared once each went through the other's, too: twice is as once.
     """
 
     name: str

@@ -90,10 +90,11 @@ def of_model(model: Model, size: str, dtype: DTypeLike) -> list[Contest]:
     if model.name == "deep":
         of_list: dict[str, Any] = {"as_reference": unstacked}
         loop, against = plain.deep_in_loop, "jax.grad, Python loop over a list"
+        in_scan = "jax.grad through a scan over the stack"
         found += [
             contest("explicit, stacked", deep.loss_and_grads, loop, against, **of_list),
             contest("explicit, a list", deep.loss_and_grads, loop, against, as_ours=unstacked, **of_list),
-            contest("explicit, a list for a stack", deep.loss_and_grads, model.plain, plain_code, as_ours=unstacked),
+            contest("explicit, a list for a stack", deep.loss_and_grads, model.plain, in_scan, as_ours=unstacked),
         ]
     return found
 

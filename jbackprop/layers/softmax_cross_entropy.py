@@ -9,10 +9,11 @@ from jbackprop.layers.argument_checks import shared_float_dtype
 from jbackprop.layers.one_cpu import on_one_cpu
 from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
+from jbackprop.layers.sharding import cotangent_of
 from jbackprop.layers.stable_softmax import exp_shifted, maximum, maximum_and_sum, shift
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
-MOST_SCATTERED = 2**16  # elements
+MOST_SCATTERED = 2**14  # elements: a thousand rows of ten classes are known to gain
 Labels = Integer[Array, "*n"] | Float[Array, "*n k"]
 
 
@@ -83,12 +84,13 @@ def softmax_cross_entropy_bwd(
     if _are_indices(labels):
         index, in_range = _index(labels, z.shape[-1])
         dJ_n = jnp.where(in_range, dJ_n, nan(dJ_n.dtype))
-        dz = e * (dJ_n / s) - _at_label(dJ_n, index, like=e)  # (p - y) dJ, with one division a row, not one an element
-        return dz.astype(logits.dtype), None
+        p_dJ = e * (dJ_n / s)  # one division a row, not one an element
+        y_dJ = _at_label(dJ_n, index, like=e)
+        return cotangent_of(logits, p_dJ - y_dJ), None
     y = widen(labels)
     dz = (e / s * jnp.sum(y, -1, keepdims=True) - y) * dJ_n
     dy = -(shift(z, m) - jnp.log(s)) * dJ_n
-    return dz.astype(logits.dtype), dy.astype(labels.dtype)
+    return cotangent_of(logits, dz), cotangent_of(labels, dy)
 
 
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
@@ -105,11 +107,10 @@ def _at_label(dJ_n: Float[Array, "*n 1"], index: Integer[Array, "*n 1"], like: F
 
 
 def scatters(like: Float[Array, "*n k"]) -> bool:
-    """Whether y dJ is an array that the labels are scattered into, on one CPU where it is small, or compared in place.
+    """Whether the labels are scattered into zeros, on one CPU where these are small, or every class is compared.
 
-    The array depends on labels alone. In a training step XLA's CPU backend fills it beside the forward pass, and
-    overlaps the matrix products that follow better: the step of a small network takes less time (docs/performance.md).
-    Alone, or where the array is large, the comparison is faster: it takes no memory.
+    The comparison is the formula as it stands and takes no memory. The scatter depends on labels alone, and steps of
+    small dense networks were faster with it (docs/performance.md).
     """
     return on_one_cpu(like) and like.size <= MOST_SCATTERED
 

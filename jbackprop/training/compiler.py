@@ -17,9 +17,9 @@ NONE: Options = MappingProxyType({})
 def choose(config: Config) -> Chosen:
     """Returns `threaded` or `default`: the configured one, or for `auto` the faster.
 
-    On two CPU cores `cnn` trains 1.0 to 1.8 times as fast with threads on JAX 0.10, 1.0 to 1.25 times on 0.11 and 0.12,
-    the more the more channels it has; dense networks take as long either way. More simulated devices than cores lose
-    7 to 40% by them, which the choice leaves aside, so that a run keeps its options on another mesh.
+    With threads `cnn` trains faster on two CPU cores, the more the more channels it has (docs/performance.md), on JAX
+    0.11 and 0.12 by little, since more runs on threads there anyway; dense networks take as long either way. More
+    simulated devices than cores lose by them, which the choice leaves aside: a run keeps its options on another mesh.
 
     Raises `ConfigError` where `threaded` is asked for and the backend or this version of XLA does not have it.
     """

@@ -28,6 +28,7 @@ FREE = (
     "checkpoint_every",
     "keep_checkpoints",
     "agreement_epochs",
+    "compiler",  # what was chosen is compared in `computed_with`, of which another one is told
     "data.dir",
     "mesh",
     "distributed",
@@ -112,6 +113,7 @@ def _digest(split: Split) -> str:
 
 
 def _others(before: Mapping[str, Any], here: dict[str, Any]) -> str:
+    before = {"compiler options": "default"} | dict(before)  # all there was before runs said so
     return ", ".join(f"{key} {before.get(key)} (here {here[key]})" for key in here if before.get(key) != here[key])
 
 

@@ -103,8 +103,22 @@ def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) ->
     seconds = time.perf_counter() - began
     evaluate = streaming.in_blocks(make_evaluate(model, options=options), layout)
     evaluate = meshes.placing(evaluate, layout, as_given, dataset)
-    chosen_as = checked, loop, compiled_with, seconds, orders, config.seeds, together, layout
-    return Trainer(model, init, epoch, evaluate, config.batch_size, steps, *chosen_as)
+    return Trainer(
+        model,
+        init,
+        epoch,
+        evaluate,
+        config.batch_size,
+        steps,
+        checked,
+        loop=loop,
+        compiler=compiled_with,
+        compile_seconds=seconds,
+        order=orders,
+        seeds=config.seeds,
+        together=together,
+        layout=layout,
+    )
 
 
 def _check(config: Config, model: Model, dataset: Dataset, params: Any) -> tuple[Check | None, tuple[Parameter, ...]]:
@@ -127,7 +141,7 @@ def choose_loop(config: Config, gradient: Gradient) -> str:
     """Returns `scan` or `steps`: the configured one, or for `auto` the faster.
 
     XLA's CPU backend runs the convolutions that automatic differentiation emits, also for the checks of another
-    gradient, 5 to 100 times slower inside a loop, with the compiler options of `compiler.py` or without.
+    gradient, many times slower inside a loop (docs/performance.md), with the options of `compiler.py` or without.
     """
     if config.loop != "auto":
         return config.loop

@@ -99,7 +99,7 @@ LOSS_RULES = (
         function=softmax_cross_entropy,
         formula="dz = (p - y) dJ    (p Σ_j y_j - y) dJ for labels that do not add up to 1;   dy = -log p dJ",
         shapes="logits (*n, k)   labels integers (*n,) or probabilities (*n, k)   J () or (*n,)",
-        residuals="logits, labels, maximum and sum of each row",
+        residuals="logits, labels, the sum of each row",
         convention="a label outside 0..k-1 gives NaN in its row; 0 log 0 = 0; infinities as softmax",
         source="TWO-LAYER; JACOBIAN",
         examples=(

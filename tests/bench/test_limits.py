@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from experiments import bench_limits
-from jbackprop.bench.models import cnn_model, mlp_model
+from jbackprop.bench.models import cnn_model, mlp_model, two_layer_model
 from jbackprop.bench.products import multiply_adds, products_in
 from jbackprop.networks.cnn import Block, Sizes
 from jbackprop.networks.deep import init, loss_and_grads
@@ -17,6 +18,16 @@ def test_a_product_in_a_scan_is_run_as_often_as_the_scan_turns():
     found = list(products_in(jax.make_jaxpr(loss_and_grads)(params, x, y).jaxpr))
     forward, *_ = (turns * multiply_adds(eqn) for eqn, turns in found)
     assert forward == 5 * 3 * 4 * 4
+
+
+@pytest.mark.parametrize(
+    "model",
+    [mlp_model((4, 5, 5, 3), 6), two_layer_model((4, 5, 3), 6), cnn_model(CNN, 4)],
+    ids=lambda model: model.name,
+)
+def test_the_products_of_a_step_are_counted_and_no_other(model):
+    _, program = bench_limits.stepped(model.loss_and_grads, model, None)
+    assert sum(turns * multiply_adds(eqn) for eqn, turns in products_in(program)) == model.products(model.batch_size)
 
 
 def test_a_row_has_the_time_of_each_side_and_labels_are_compared_in_one(monkeypatch):

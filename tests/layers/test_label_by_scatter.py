@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from jbackprop.layers.softmax_cross_entropy import MOST_SCATTERED, scatters, softmax_cross_entropy
 
+ON_ONE_CPU = jax.default_backend() == "cpu" and jax.device_count() == 1
 module = sys.modules[softmax_cross_entropy.__module__]
 
 
@@ -34,7 +35,7 @@ def test_both_formulations_agree_under_every_transform(shape, dtype, monkeypatch
     found = []
     for most in (MOST_SCATTERED, -1):
         monkeypatch.setattr(module, "MOST_SCATTERED", most)
-        assert scatters(logits) == (most > 0)
+        assert scatters(logits) == (most > 0 and ON_ONE_CPU)
         gradient = jax.jit(jax.grad(lambda z: softmax_cross_entropy(z, labels, reduction)))
         found.append([gradient(logits), *(derivatives(logits, labels) if len(shape) == 2 and shape[0] else ())])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), *found)

@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec as P
 
 from jbackprop.layers.conv2d import conv2d
 from jbackprop.layers.linear import linear
+from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,16 @@ def test_the_shares_of_the_devices_are_added_before_they_are_rounded():
     program = jax.make_jaxpr(split)(x, w, b)
     added = [e.outvars[0].aval for e in equations(program.jaxpr) if e.primitive.name.startswith("psum")]
     assert sorted((ct.shape, str(ct.dtype)) for ct in added) == [((2,), "float32"), ((3, 2), "float32")]
+
+
+@pytest.mark.parametrize("labels", [(2,), (2, 5)], ids=["integers", "probabilities"])
+def test_replicated_logits_get_the_sum_over_labels_that_are_split(labels):
+    dtype = jnp.int32 if len(labels) == 1 else jnp.float32
+    split = jax.shard_map(
+        lambda logits, labels: jax.grad(lambda logits: softmax_cross_entropy(logits, labels, "sum"))(logits),
+        mesh=AbstractMesh((4,), ("data",), axis_types=(AxisType.Auto,)),
+        in_specs=(P(), P("data")),
+        out_specs=P(),  # which JAX refuses where the shares are not added
+    )
+    shared = jax.ShapeDtypeStruct((2, 5), jnp.float32), jax.ShapeDtypeStruct((8, *labels[1:]), dtype)
+    assert jax.eval_shape(split, *shared).shape == (2, 5)

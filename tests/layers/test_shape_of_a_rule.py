@@ -74,6 +74,7 @@ def test_the_docstring_gives_formula_shapes_residuals_and_source(name):
 def test_every_module_of_a_rule_is_in_the_registry():
     helpers = {
         "argument_checks",
+        "one_cpu",
         "precision",
         "reductions",
         "sharding",

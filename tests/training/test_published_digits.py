@@ -3,7 +3,7 @@
 import sys
 
 from experiments import published_results
-from experiments.published_results import RESULTS, ROWS, inside, saved, table
+from experiments.published_results import RESULTS, ROWS, inside, lost_by_seed, saved, table
 
 
 def result(right: float, of: int, config: str = "digits_mlp") -> dict:
@@ -22,8 +22,8 @@ def without_lost_runs(row: dict) -> dict:
     """A row of the runs that know every class, where it says why others do not."""
     if not ROWS[row["config"]].remark:
         return row
-    lost = row.get("lost_classes") or [[]] * len(row["accuracies"])
-    whole = [accuracy for accuracy, classes in zip(row["accuracies"], lost, strict=True) if not classes]
+    runs = zip(row["accuracies"], lost_by_seed(row), strict=True)
+    whole = [accuracy for accuracy, classes in runs if not classes]
     return row | {"mean": sum(whole) / len(whole)}
 
 
