@@ -25,6 +25,7 @@ SAMPLES, PROBES, ORDERS = 12, 24, 32
 WIDEST = 16  # rounds in which a tie may grow
 WORK = 2e7  # array elements that the probing may touch, which bounds its time
 STEP, WIDE_STEP = 1e-6, 1e-3  # of max|x|; the wide one where autodiff cancels, such as sin(x)/x around 0
+NEAR = 1e-2  # of a step, along many elements at once
 AGREE = 1e-7  # of max|g|, between rule and oracle next to a kink
 JUMP = 1 / 2  # of what the rule is off by: so far at least the oracle's gradient must jump
 
@@ -93,6 +94,8 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
     known = all(np.isfinite(x).all() for x in oracle)
     if forgiven and known and not _shares_add_up(around, rule, sides, _whole(around, masks)):
         forgiven = {}  # a single share too many hides between many that are right
+    if forgiven and not known and not _follows_values(around, rule, oracle, rng):
+        forgiven = {}
     return Kinks(tuple(masks), forgiven)
 
 
@@ -171,6 +174,34 @@ def _is_slope(around: _Around, found: float, up: Arrays, step: float) -> bool:
     if not np.isfinite(slopes).all() or abs(slopes[0] - slopes[1]) > 1e-2 * np.max(np.abs(slopes)):
         return True
     return _between(found, slopes, 2e-2 * float(np.max(np.abs(slopes))) + 1e-6)
+
+
+def _follows_values(around: _Around, rule: Arrays, oracle: Arrays, rng: np.random.Generator) -> bool:
+    """Whether the rule is what the values say along directions through all places where autodiff is not finite.
+
+    Where the values bend one way along all of them, the rule's slope lies between the two sides; where they do not
+    bend, it is theirs. One direction is the rule's own, in which shares that are too large show most.
+    """
+    if around.comparison.run64 is None:
+        return True
+    undefined = [~np.isfinite(gradient) for gradient in oracle]
+    own = [np.sign(np.nan_to_num(gradient)) for gradient in rule]
+    seen = []
+    for direction in (own, *([_off_every_tie(rng, x.shape) for x in own] for _ in range(2))):
+        moves = [NEAR * move * where for move, where in zip(direction, undefined, strict=True)]
+        above, here, below = (around.height([sign * move for move in moves]) for sign in (1, 0, -1))
+        shares = [
+            np.where(where, step * move * gradient, 0.0)
+            for step, move, gradient, where in zip(around.steps, moves, rule, undefined, strict=True)
+        ]
+        ends, along = np.array([above - here, here - below]), float(sum(map(np.sum, shares)))
+        size = float(np.sqrt(sum(np.sum(share**2) for share in shares)))
+        if np.isfinite([*ends, along]).all():
+            seen.append((along, ends, 1e-3 * max(size, float(np.max(np.abs(ends))))))
+    bends = [np.sign(ends[0] - ends[1]) for _, ends, slack in seen if abs(ends[0] - ends[1]) > slack]
+    if len(set(bends)) > 1:
+        return True  # neither convex nor concave: its sides are no bounds
+    return all(_between(along, ends, slack) for along, ends, slack in seen)
 
 
 def _jumps_so_far(found: float, theirs: float, around_here: np.ndarray) -> bool:

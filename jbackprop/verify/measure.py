@@ -144,6 +144,7 @@ def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any) ->
         rounded = [(max(g.rounding, g.automatic), ACCURACY * g.automatic + rounding * g.scale, g) for g in found]
         error = max((relative(min(one, most), g.scale) for one, most, g in rounded if not g.zero), default=0.0)
         amplification = error / bounds.epsilon(dtype)
+        error *= min(1.0, eps / bounds.epsilon(dtype))  # what rounding does where float64 is left for no less than eps
     formula = bounds.formula_bound(eps, length, amplification, error)
     # That a rule is narrow inside excuses its run in float64, not that it is less accurate than autodiff.
     shared = bounds.formula_bound(bounds.coarsest_epsilon(comparison.oracle64.jaxpr), length, amplification, error)

@@ -105,3 +105,72 @@ def test_a_rule_that_runs_alone_and_breaks_under_vmap():
     f.defvjp(lambda x: (1 * x, x), bwd)
     report = compare.compare_vjp(f, normal(4))
     assert "vmap is the loop" in [check.name for check in report.checks if not check.ok]
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_float32_by_name_in_a_rule_for_bfloat16_excuses_float32_rounding_alone(slip):
+    def normalised(x):
+        wide = x.astype(jnp.float32)
+        centred = wide - wide.mean(-1, keepdims=True)
+        r = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        return centred * r, r
+
+    def bwd(x, dy):
+        h, r = normalised(x)
+        dy = dy.astype(jnp.float32)
+        mean = 0 if slip else dy.mean(-1, keepdims=True)
+        return ((r * (dy - mean - h * (dy * h).mean(-1, keepdims=True))).astype(x.dtype),)
+
+    f = rule(lambda x: normalised(x)[0].astype(x.dtype), lambda x: (normalised(x)[0].astype(x.dtype), x), bwd)
+    assert compare_vjp(f, normal(32, 4096).astype(NARROW)).wrong == (("x",) if slip else ())
+
+
+@pytest.mark.parametrize("accumulated", [False, True])
+def test_a_mask_that_float64_draws_otherwise_excuses_nothing(accumulated):
+    def masked(key, x, shape):
+        return jnp.where(jax.random.bernoulli(key, 0.75, shape), x / 0.75, 0).astype(x.dtype)
+
+    def bwd(r, dy):
+        dx = masked(r, dy, dy.shape)
+        if not accumulated:
+            return dx, dx.astype(jnp.float32).sum(0).astype(dy.dtype), None
+        return dx, jax.lax.scan(lambda total, row: (total + row, None), jnp.zeros(dx.shape[1:], dy.dtype), dx)[0], None
+
+    def primal(x, b, key):
+        return masked(key, x + b, x.shape)
+
+    f = rule(primal, lambda x, b, key: (primal(x, b, key), key), bwd)
+    x, b = normal(3000, 16).astype(NARROW), normal(16, seed=1).astype(NARROW)
+    report = compare_vjp(f, x, b, jax.random.key(0))
+    assert report.wrong == (("b",) if accumulated else ())
+    assert any("random numbers inside are others in float64" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(("share", "ok"), [(0.0, True), (1 / 5**0.5, True), (0.6, False), (1.0, False)])
+def test_shares_at_the_zero_of_a_norm_that_are_too_large_together(share, ok):
+    def primal(x):
+        return jnp.sqrt((x * x).sum(-1))
+
+    def bwd(x, dy):
+        size = primal(x)[:, None]
+        return (dy[:, None] * jnp.where(size == 0, jnp.float32(share), x / jnp.where(size == 0, 1, size)),)
+
+    f = rule(primal, lambda x: (primal(x), x), bwd)
+    assert compare_vjp(f, normal(9, 5).at[2].set(0)).wrong == (() if ok else ("x",))
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0])
+def test_one_row_where_autodiff_is_undefined_everywhere(factor):
+    """The distance of a point to itself, of which autodiff makes NaN in all of x."""
+
+    def primal(x):
+        return jnp.sqrt(((x[:, None] - x[None]) ** 2).sum(-1))
+
+    def bwd(x, dy):
+        size = primal(x)[..., None]
+        unit = (x[:, None] - x[None]) * jnp.where(size == 0, 0, 1 / jnp.where(size == 0, 1, size))
+        return (((dy + dy.T)[..., None] * unit).sum(1).at[-1].multiply(factor),)
+
+    f = rule(primal, lambda x: (primal(x), x), bwd)
+    report = compare_vjp(f, normal(60, 8), skip=("second order",))
+    assert report.wrong == (() if factor == 1 else ("x",))

@@ -61,7 +61,7 @@ def _named_term(leaf: Leaf, words: str, array: np.ndarray | None, constant: bool
         if words
         else f"a term that is constant along {where}"
     )
-    what += f", and a constant along {where}," if words and constant else ""
+    what += f" and a constant along {where}," if words and constant else ""
     plain = array is None or not constant
     if plain and _orthogonal(leaf, leaf.manual, array, axes) and not _orthogonal(leaf, leaf.oracle, array, axes):
         return Finding("added", f"{what} is subtracted, which does not belong there")
