@@ -7,6 +7,7 @@ import pytest
 
 from experiments import (
     depth_scaling,
+    flax_itself,
     mutation_results,
     nielsen_in_numpy,
     others_rules,
@@ -26,6 +27,7 @@ def kept(name):
 TABLES = {
     "published": (lambda: published_results.table(kept("published_results")), "published_results"),
     "nielsen": (lambda: nielsen_in_numpy.in_words(kept("nielsen_in_numpy")), "nielsen_in_numpy"),
+    "flax": (lambda: flax_itself.in_words(kept("flax_itself")), "flax_itself"),
     "wrong_gradients": (lambda: wrong_gradients_shown.table(kept("wrong_gradients_train")), "wrong_gradients_train"),
     "depth_scaling": (lambda: depth_scaling.section(kept("depth_scaling")), "depth_scaling"),
     "mutation_counts": (lambda: mutation_results.counts(kept("mutation")), "mutation"),

@@ -34,8 +34,8 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """cnn: pooling after each convolution."""
     cost: Literal["cross_entropy", "quadratic", "sigmoid_cross_entropy"] = "cross_entropy"
     """Of the outputs: cross-entropy of their softmax, or one of jbackprop.networks.costs."""
-    weights: Literal["normal", "fan_in"] | None = None
-    """Initial weights: N(0, 1), or N(0, 1/fan-in)."""
+    weights: Literal["normal", "fan_in", "lecun_normal"] | None = None
+    """Initial weights: N(0, 1), N(0, 1/fan-in), or that truncated at two standard deviations (lecun_normal)."""
     biases: Literal["normal", "zero"] | None = None
     """Initial biases: N(0, 1), or 0."""
 

@@ -18,8 +18,9 @@ def are_weights(params: Any) -> Any:
 
 
 def redrawn(init: Callable[[jax.Array], Any], weights: str | None, biases: str | None) -> Callable[[jax.Array], Any]:
-    """Returns `init(key) -> params` with weights ("normal": N(0, 1), "fan_in": N(0, 1/fan-in)) and biases ("normal",
-    "zero") drawn anew; None keeps those of `init`.
+    """Returns `init(key) -> params` with weights ("normal": N(0, 1), "fan_in": N(0, 1/fan-in), "lecun_normal": the same
+    variance, truncated at two standard deviations, as flax draws them) and biases ("normal", "zero") drawn anew; None
+    keeps those of `init`.
     """
     if weights is None and biases is None:
         return init
@@ -43,6 +44,8 @@ def _drawn(key: jax.Array, leaf: jax.Array, kind: str | None) -> jax.Array:
             return jax.random.normal(key, leaf.shape, leaf.dtype)
         case "fan_in":
             return jax.random.normal(key, leaf.shape, leaf.dtype) / math.sqrt(math.prod(leaf.shape[:-1]))
+        case "lecun_normal":
+            return jax.nn.initializers.lecun_normal()(key, leaf.shape, leaf.dtype)
         case _:
             return leaf
 

@@ -129,6 +129,6 @@ def _difference(rule: Any, oracle: Any, call: Call, comparison: Comparison) -> t
         leaf = comparison.leaves[i if of_leaf else 0]
         first = leaf.gaps[0].scale * 1e-6  # a second derivative of 0 comes out as rounding of the first
         scale = max(largest(other), first)
-        if distance > max(SLACK * (leaf.bounds.formula if of_leaf else loosest) * scale, leaf.gaps[0].noise64):
+        if distance > SLACK * max((leaf.bounds.formula if of_leaf else loosest) * scale, leaf.gaps[0].noise64):
             return f"d{name_of(call, i)}" if of_leaf else "by the cotangent, it", relative(distance, scale)
     return None

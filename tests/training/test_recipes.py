@@ -48,12 +48,14 @@ def test_standard_inputs_have_the_mean_and_deviation_of_the_training_rows(networ
     np.testing.assert_allclose(found, wanted.reshape(found.shape), atol=1e-5)
 
 
-@pytest.mark.parametrize(("weights", "deviation"), [("normal", 1.0), ("fan_in", 1 / 8)])
+@pytest.mark.parametrize(("weights", "deviation"), [("normal", 1.0), ("fan_in", 1 / 8), ("lecun_normal", 1 / 8)])
 def test_initial_weights_and_biases(weights, deviation, small):
     network = Network(name="mlp", hidden=(3000,), weights=weights, biases="normal")
     first, last = model.build(network, small).init(jax.random.key(0))
     assert abs(float(first["w"].std()) / deviation - 1) < 0.01
     assert abs(float(last["w"].std()) / (1.0 if weights == "normal" else 3000**-0.5) - 1) < 0.03
+    truncated = float(jnp.abs(first["w"]).max()) < 2.3 * deviation
+    assert truncated == (weights == "lecun_normal")
     assert abs(float(first["b"].std()) - 1) < 0.05
     assert abs(float(first["w"].mean())) < 0.01 * deviation
     assert np.unique(np.concatenate([jnp.ravel(leaf) for leaf in (first["b"], last["b"])])).size == 3010
