@@ -32,7 +32,8 @@ EPOCHS, BATCH, LEARNING_RATE, MOMENTUM = 10, 128, 0.1, 0.9
 
 def flax_network() -> Any:
     """Returns the network of the example."""
-    from flax import linen as nn  # of the extra `bench`: what this page says of the kept results needs none
+    # of the extra `bench`; what is said of the kept results needs none
+    from flax import linen as nn  # pyright: ignore[reportMissingImports]
 
     class CNN(nn.Module):
         @nn.compact
