@@ -4,9 +4,9 @@
 
 Takes every product and convolution out of the program of an explicit step, as XLA is given it, and times each alone,
 compiled as the step is. Their sum is an orientation and no bound: each pays for being called from Python and for fresh
-memory, and in the step some run beside each other. For dense networks the
-step is measured as well with labels compared to every class, not scattered (`softmax_cross_entropy.py`). Writes
-results/bench_limits.json; `bench_tables.py` writes the table. Half a minute on two CPU cores with nothing else running.
+memory, and in the step some run beside each other. For dense networks the step is measured as well with labels compared
+to every class, not scattered (`softmax_cross_entropy.py`). Writes results/bench_limits.json; `bench_tables.py` writes
+the table. Half a minute on two CPU cores with nothing else running.
 """
 
 import json

@@ -8,10 +8,6 @@ published figure, or the figure of one run. Writes results/flax_itself.json and 
 Needs `pip install 'jbackprop[bench]'`; five minutes a seed on two CPU cores.
 """
 
-import argparse
-import json
-import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,14 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.provenance import provenance
-from experiments.readme_tables import with_tables
+from experiments import another_program
 from jbackprop.compiler_options import THREADED, refusal
 from jbackprop.training import data
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "flax_itself.json"
-README = HERE / "README.md"
 EPOCHS, BATCH, LEARNING_RATE, MOMENTUM = 10, 128, 0.1, 0.9
 
 
@@ -46,8 +38,8 @@ def flax_network() -> Any:
     return CNN()
 
 
-def trained(seed: int, dataset: data.Dataset) -> float:
-    """Returns the share of the test images that are recognised after the last epoch."""
+def trained(seed: int, dataset: data.Dataset) -> np.ndarray:
+    """Returns the shares of the test images that are recognised after the last epoch, of each digit and of all."""
     tx, options = optax.sgd(LEARNING_RATE, MOMENTUM), None if refusal() else THREADED
     key, start = jax.random.split(jax.random.key(seed))
     network = flax_network()
@@ -72,7 +64,7 @@ def trained(seed: int, dataset: data.Dataset) -> float:
             state = run(state, images[rows], labels[rows])
     predict = jax.jit(lambda images: logits_of(state[0], images).argmax(-1))
     blocks = np.split(np.asarray(dataset.test.images), 10)
-    return float(np.mean(np.concatenate([predict(block) for block in blocks]) == np.asarray(dataset.test.labels)))
+    return another_program.shares(np.concatenate([predict(block) for block in blocks]), np.asarray(dataset.test.labels))
 
 
 def in_words(found: dict[str, Any]) -> str:
@@ -86,24 +78,6 @@ def in_words(found: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="how many, counted from 0")
-    parser.add_argument("--data.dir", dest="folder", help="folder of the four IDX files, as of `jbackprop train`")
-    options = parser.parse_args()
-    if options.seeds < 1:
-        parser.error(f"--seeds: at least 1, got {options.seeds}")
-    dataset, accuracies = data.load_idx("mnist", options.folder), []
-    for seed in range(options.seeds):
-        start = time.perf_counter()
-        accuracies.append(trained(seed, dataset))
-        print(f"seed {seed}: {accuracies[-1]:.2%}, {time.perf_counter() - start:.0f} s", flush=True)
-    found = {"accuracies": accuracies, **provenance("jax", "jaxlib", "flax", "optax", "numpy")}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    readme = with_tables(README.read_text(encoding="utf-8"), {"flax": lambda: in_words(found)})
-    README.write_text(readme, encoding="utf-8")
-    print(in_words(found))
-
-
 if __name__ == "__main__":
-    main()
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    another_program.run("flax", "flax_itself", __doc__, 3, trained, in_words, packages)

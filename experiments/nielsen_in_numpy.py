@@ -9,23 +9,15 @@ Prints the test accuracy and the digits that are lost, and writes results/nielse
 experiments/README.md. Half a minute a seed on one CPU core.
 """
 
-import argparse
-import json
-import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.provenance import provenance
+from experiments import another_program
 from experiments.published_results import lost_by_seed
-from experiments.readme_tables import with_tables
 from jbackprop.training import data
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "nielsen_in_numpy.json"
-README = HERE / "README.md"
 SIZES = (784, 100, 10)
 EPOCHS, BATCH, LEARNING_RATE, TRAINING = 30, 10, 3.0, 50_000
 
@@ -54,8 +46,7 @@ def recognised(layers: list[Layer], x: np.ndarray, labels: np.ndarray) -> np.nda
     """Returns the share of each digit's images that the network recognises, and their share of all, as (10,) each."""
     for w, b in layers:
         x = sigmoid(x @ w + b)
-    right = x.argmax(1) == labels
-    return np.array([right[labels == digit].mean() for digit in range(10)] + [right.mean()])
+    return another_program.shares(x.argmax(1), labels)
 
 
 def trained(seed: int, dataset: data.Dataset) -> np.ndarray:
@@ -68,17 +59,6 @@ def trained(seed: int, dataset: data.Dataset) -> np.ndarray:
         for batch in rng.permutation(TRAINING).reshape(-1, BATCH):
             descend(layers, x[batch], np.eye(10)[labels[batch]])
     return recognised(layers, x_test, np.asarray(dataset.test.labels))
-
-
-def measured(seeds: int, dataset: data.Dataset) -> dict[str, Any]:
-    accuracies, classes = [], []
-    for seed in range(seeds):
-        start = time.perf_counter()
-        *digits, accuracy = trained(seed, dataset)
-        accuracies.append(float(accuracy))
-        classes.append([round(float(share), 4) for share in digits])
-        print(f"seed {seed}: {accuracy:.2%}, {time.perf_counter() - start:.0f} s, {classes[-1]}", flush=True)
-    return {"accuracies": accuracies, "class_accuracies": classes}
 
 
 def in_words(found: dict[str, Any]) -> str:
@@ -95,20 +75,5 @@ def in_words(found: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20, help="how many, counted from 0")
-    parser.add_argument("--data.dir", dest="folder", help="folder of the four IDX files, as of `jbackprop train`")
-    options = parser.parse_args()
-    if options.seeds < 1:
-        parser.error(f"--seeds: at least 1, got {options.seeds}")
-    found = measured(options.seeds, data.load_idx("mnist", options.folder))
-    found |= provenance("numpy")
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    readme = with_tables(README.read_text(encoding="utf-8"), {"nielsen": lambda: in_words(found)})
-    README.write_text(readme, encoding="utf-8")
-    print(in_words(found))
-
-
 if __name__ == "__main__":
-    main()
+    another_program.run("nielsen", "nielsen_in_numpy", __doc__, 20, trained, in_words, ("numpy",))

@@ -1,10 +1,14 @@
 """The independent program of Nielsen's chapter 1: its step against JAX's gradient, and what it says of its runs."""
 
+import json
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import another_program
 from experiments.nielsen_in_numpy import LEARNING_RATE, descend, in_words, recognised
 
 
@@ -47,3 +51,28 @@ def test_the_runs_that_lost_a_digit_are_told_apart():
     found = {"accuracies": [0.5, 0.96, 0.98], "class_accuracies": shares, "date": "today"}
     words = in_words(found | {"device": "cpu", "versions": {"numpy": "2"}})
     assert "of 3 seeds 1 lose a digit and reach 50.00% (50.00% to 50.00%); the other 2 reach 97.00%" in words
+
+
+def test_what_another_program_reached_is_kept_and_put_on_the_page(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("<!-- mark: begin -->\nold\n<!-- mark: end -->\n")
+    monkeypatch.setattr(another_program, "RESULTS", tmp_path)
+    monkeypatch.setattr(another_program, "README", tmp_path / "README.md")
+    monkeypatch.setattr(another_program.data, "load_idx", lambda name, folder: folder)
+    given = []
+
+    def trained(seed, dataset):
+        given.append((seed, dataset))
+        return np.array([0.25] * 10 + [0.5 + seed])
+
+    def run():
+        another_program.run("mark", "it", None, 9, trained, lambda found: f"{found['accuracies']}", ("numpy",))
+
+    monkeypatch.setattr(sys, "argv", ["it", "--seeds", "2", "--data.dir", "there"])
+    run()
+    assert given == [(0, "there"), (1, "there")]
+    assert json.loads((tmp_path / "it.json").read_text())["class_accuracies"] == [[0.25] * 10] * 2
+    assert "[0.5, 1.5]" in (tmp_path / "README.md").read_text()
+    monkeypatch.setattr(sys, "argv", ["it", "--seeds", "0"])
+    with pytest.raises(SystemExit):
+        run()
+    assert len(given) == 2

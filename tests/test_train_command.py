@@ -164,7 +164,6 @@ def until(true, process: subprocess.Popen, seconds: float = 100.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 def test_on_a_terminal_the_progress_is_live_and_ctrl_c_leaves_a_usable_run(environment, tmp_path):
     path = config(tmp_path)
     master, slave = pty.openpty()

@@ -167,7 +167,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 def test_the_real_files():
     if not (folder := os.environ.get("JBACKPROP_DATA_DIR")):
-        pytest.skip("JBACKPROP_DATA_DIR does not say where the IDX files of MNIST are")
+        pytest.skip("MNIST is not kept in this repository: set JBACKPROP_DATA_DIR to the folder of its IDX files")
     builder = prepared("mnist", folder)
     images, labels = arrays(builder, "train")
     assert (images.shape, arrays(builder, "test")[0].shape) == ((60000, 28, 28, 1), (10000, 28, 28, 1))

@@ -93,11 +93,11 @@ DEPTHS = {
 
 
 def is_visible(f, x, truth):
-    """Whether a wrong rule in `f` shows: in the gradient, or because JAX cannot differentiate `f` at all."""
+    """Whether a wrong rule in `f` shows: in the gradient, or because JAX refuses to differentiate it."""
     try:
         return not np.allclose(gradient(f, x), truth, rtol=1e-3)
-    except (TypeError, ValueError, NotImplementedError):
-        return True
+    except TypeError as error:  # JAX itself cannot go through a `custom_vjp3` in vmap of checkpoint of jit
+        return "can't apply forward-mode autodiff (jvp) to a custom_vjp function" in str(error)
 
 
 @pytest.mark.parametrize("depth", DEPTHS.values(), ids=DEPTHS.keys())
