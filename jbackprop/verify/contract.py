@@ -71,7 +71,7 @@ def linearity_check(call: Call, comparison: Comparison) -> Check:
             distance = finite_gap(as_numpy(together.cotangents[i]), np.asarray(parts[0] + parts[1]))
         scale = max(largest(parts[0]), largest(parts[1]), leaf.gaps[0].scale)
         bound = 4 * leaf.bounds.repeated if comparison.rule64 is None else leaf.bounds.formula
-        if distance > max(bound * scale, leaf.gaps[0].noise64, leaf.bounds.underflow):
+        if distance > max(bound * scale, leaf.gaps[0].noise64, leaf.gaps[0].slack64, leaf.bounds.underflow):
             return Check(LINEAR, False, _far(call, i, distance, scale))
     return Check(LINEAR, True)
 

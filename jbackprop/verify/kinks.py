@@ -2,14 +2,14 @@
 
 A rule that differs from the oracle at a point is held against the oracle's gradients around it, in float64:
 
-1. At random points next to the given one, where there is no tie, both must agree.
+1. At random points next to the given one, where there is no tie, both must agree in that argument.
 2. One element after another is moved up and down. The oracle's gradient jumps there if it is at a kink, and the rule's
    must lie between the two sides.
 3. All elements of one tie together are moved up and down: a rule may give everything to one winner or share it, but
    the shares must add up. This is the support function of the subdifferential, $h'(x; -v) <= <g, v> <= h'(x; v)$.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,24 +33,32 @@ Arrays = list[np.ndarray]
 
 
 class Kinks(NamedTuple):
-    """Where the gradients differ, and for which leaves a kink explains all of it, in words."""
+    """Where the gradients differ at a kink only, and for which leaves that explains all of it, in words."""
 
     masks: tuple[np.ndarray, ...]
     forgiven: Mapping[int, str]
 
 
 class _Around(NamedTuple):
-    """Rule and oracle as functions of the leaves alone, at a fixed cotangent, and how far one steps."""
+    """Rule and oracle as functions of the leaves alone, at a fixed cotangent, and how far one steps.
+
+    Leaves `left_out` take part in no tie: the rule is wrong there next to the point too, so no kink explains it.
+    """
 
     comparison: Comparison
     d_out: Sequence[np.ndarray]
     leaves: Arrays
     steps: list[float]
+    left_out: frozenset[int] = frozenset()
 
     def at(self, moves: Arrays) -> tuple[Arrays, Arrays]:
         """Returns the cotangents of rule and oracle at the leaves moved by so many steps."""
         rule, oracle = self._pulled(moves)
-        return [as_double(x) for x in rule.cotangents], [as_double(x) for x in oracle.cotangents]
+        return self.without(map(as_double, rule.cotangents)), self.without(map(as_double, oracle.cotangents))
+
+    def without(self, gradients: Iterable[np.ndarray]) -> Arrays:
+        """Returns the gradients with zeros for the leaves left out."""
+        return [np.zeros_like(g) if i in self.left_out else g for i, g in enumerate(gradients)]
 
     def height(self, moves: Arrays) -> float:
         """Returns the oracle's value there, weighted by the cotangent: what the cotangents are the gradient of."""
@@ -77,11 +85,15 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
     samples = [around.at([_off_every_tie(rng, x.shape) for x in around.leaves]) for _ in range(SAMPLES)]
     allowed = [max(AGREE, 10 * leaf.bounds.formula) for leaf in comparison.leaves]
     masks = [_differ(one, other, bound) for one, other, bound in zip(rule, oracle, allowed, strict=True)]
-    if not all(_agree(*sample, allowed) for sample in samples):
+    wrong = {i for sample in samples for i in _apart(*sample, allowed)}
+    if wrong.issuperset(faulty):
         return nothing
-    sides = [found for _, found in samples]
+    around = around._replace(left_out=frozenset(wrong))
+    rule, oracle = around.without(rule), around.without(oracle)
+    masks = [np.asarray(mask & (i not in wrong)) for i, mask in enumerate(masks)]
+    sides = [around.without(found) for _, found in samples]
     forgiven = {}
-    for i in faulty:
+    for i in sorted(set(faulty) - wrong):
         count = int(masks[i].sum())
         chosen = _most_suspicious(rule[i], np.array([oracle[i], *(side[i] for side in sides)]), masks[i], budget, rng)
         if count and all(_explained(around, rule, oracle, sides, i, place) for place in chosen):
@@ -96,7 +108,15 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
         forgiven = {}  # a single share too many hides between many that are right
     if forgiven and not known and not _follows_values(around, rule, oracle, rng):
         forgiven = {}
-    return Kinks(tuple(masks), forgiven)
+    bent = [_bends(np.array([there, *(side[i] for side in sides)])) for i, there in enumerate(oracle)]
+    return Kinks(tuple(np.asarray(mask & bend) for mask, bend in zip(masks, bent, strict=True)), forgiven)
+
+
+def _bends(gradients: np.ndarray) -> np.ndarray:
+    """Returns where the oracle's gradients at and around the point are not nearly the same, as they are off a kink."""
+    scale = float(np.max(np.abs(gradients), initial=0.0, where=np.isfinite(gradients)))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(~(np.ptp(gradients, 0) <= 1e-3 * scale))
 
 
 def _most_suspicious(
@@ -227,7 +247,7 @@ def _shares_add_up(around: _Around, rule: Arrays, seen: list[Arrays], tie: Array
 
 
 def _ends(around: _Around, moves: Arrays) -> list[Arrays]:
-    return [around.at(move)[1] for move in (moves, [-x for x in moves])]
+    return [around.at(move)[1] for move in (moves, [np.asarray(-x) for x in moves])]
 
 
 def _upwards(around: _Around, tie: Arrays) -> Arrays:
@@ -262,7 +282,7 @@ def _differ(one: np.ndarray, other: np.ndarray, tolerance: float) -> np.ndarray:
     return np.asarray(np.where(finite, apart, ~((one == other) | (np.isnan(one) & np.isnan(other)))))
 
 
-def _agree(rule: Arrays, oracle: Arrays, allowed: list[float]) -> bool:
-    """Whether the two are the same next to the point, where the oracle has a derivative."""
-    triples = zip(rule, oracle, allowed, strict=True)
-    return not any((_differ(one, other, bound) & np.isfinite(other)).any() for one, other, bound in triples)
+def _apart(rule: Arrays, oracle: Arrays, allowed: list[float]) -> list[int]:
+    """Returns the leaves in which the two differ next to the point, where the oracle has a derivative."""
+    triples = enumerate(zip(rule, oracle, allowed, strict=True))
+    return [i for i, (one, other, bound) in triples if (_differ(one, other, bound) & np.isfinite(other)).any()]

@@ -1,6 +1,7 @@
 """The distances between a rule's cotangent and the oracle's, for one argument, and what rounding explains of them."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,6 +35,11 @@ class Gaps(NamedTuple):
     def zero(self) -> bool:
         """Whether the gradient may be 0: within the noise in float64, and another number in the caller's dtype."""
         return self.scale == 0 or (self.scale <= self.noise64 and not self.stable)
+
+    @property
+    def slack64(self) -> float:
+        """How far from 0 a gradient that may be 0 comes out in float64: like the oracle's own noise, or some times."""
+        return max(self.noise64, ACCURACY * self.scale) if self.zero else 0.0
 
 
 class Bounds(NamedTuple):
@@ -79,12 +85,28 @@ class Comparison:
         found = []
         for i, value in enumerate(self.inputs):
             dtype = jnp.asarray(value).dtype
-            gaps = _leaf_gaps(self, i, dtype)
-            found.append(Leaf(dtype, gaps, _leaf_bounds(self, gaps, dtype)))
+            length, inside = bounds.longest_sum(self.oracle.jaxpr), _epsilon_inside(self, dtype)
+            gaps = _leaf_gaps(self, i, dtype, length, inside)
+            found.append(Leaf(dtype, gaps, _leaf_bounds(self, gaps, dtype, length, inside)))
         return tuple(found)
 
 
-def _leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> tuple[Gaps, ...]:
+def _epsilon_inside(comparison: Comparison, dtype: Any) -> float:
+    """Returns the precision in which the float64 run is carried where rule or oracle name a narrower dtype inside."""
+    if comparison.rule64 is None or comparison.oracle64 is None:
+        return bounds.epsilon(dtype)
+    eps = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
+    if comparison.rule64 is comparison.rule:
+        return eps
+    # A rule for float32 may name float32 inside; one that was given float64 may not, nor what is coarser.
+    return max(eps, min(bounds.coarsest_epsilon(comparison.rule64.jaxpr), _coarsest(comparison, dtype)))
+
+
+def _coarsest(comparison: Comparison, dtype: Any) -> float:
+    return max(bounds.epsilon(dtype), bounds.coarsest_epsilon(comparison.oracle.jaxpr))
+
+
+def _leaf_gaps(comparison: Comparison, i: int, dtype: Any, length: int, inside: float) -> tuple[Gaps, ...]:
     """Returns the distances for differentiated leaf `i`, once per cotangent."""
     oracle = _doubles(comparison.oracle, i)
     oracle64 = _doubles(comparison.oracle64, i) or oracle
@@ -92,7 +114,6 @@ def _leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> tuple[Gaps, ...]:
     manual, manual64 = _doubles(comparison.rule, i), _doubles(comparison.rule64, i)
     rule = {name: accept_nan(manual[name], g, allowed) for name, g in oracle.items()}
     rule64 = {name: accept_nan(manual64[name], g, allowed) for name, g in oracle64.items()} if manual64 else rule
-    epsilon, epsilon64 = bounds.epsilon(dtype), bounds.epsilon(np.float64 if comparison.oracle64 else dtype)
     sizes = {
         name: max(largest(as_numpy(leaf)) for leaf in d_out)
         for name, d_out in comparison.cotangents.items()
@@ -100,7 +121,8 @@ def _leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> tuple[Gaps, ...]:
     }
     best = {name: largest({**oracle, **oracle64}[name]) for name in sizes}
     reach = max((best[name] / size for name, size in sizes.items() if size > 0), default=0.0)
-    natural = bounds.ROUNDING * _magnitude(comparison.oracle) / max(1.0, largest(as_numpy(comparison.inputs[i])))
+    terms = bounds.ROUNDING * (1 + math.sqrt(length))
+    natural = terms * _magnitude(comparison.oracle) / max(1.0, largest(as_numpy(comparison.inputs[i])))
     # Where a cotangent cancels (ones into a softmax) max|g| is rounding itself: what counts is how large the gradient
     # gets with other cotangents of this size.
     scales = {name: max(best[name], reach * size) for name, size in sizes.items()}
@@ -117,35 +139,30 @@ def _leaf_gaps(comparison: Comparison, i: int, dtype: Any) -> tuple[Gaps, ...]:
             finite_gap(rule[name], rule64[name]) if name in automatic else 0.0,
             automatic.get(name, 0.0),
             scales[name],
-            natural * size * epsilon,
-            natural * size * epsilon64,
+            natural * size * bounds.epsilon(dtype),
+            natural * size * inside,
             stable,
         )
         for name, size in sizes.items()
     )
 
 
-def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any) -> Bounds:
+def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any, length: int, inside: float) -> Bounds:
     """Returns what rounding explains for a leaf of `dtype`, or the caller's `rtol`."""
     underflow = bounds.underflow(dtype)
     if comparison.rtol is not None:
         return Bounds(comparison.rtol, comparison.rtol, comparison.rtol, underflow)
-    length = bounds.longest_sum(comparison.oracle.jaxpr)
     rounding = bounds.rounding_bound(bounds.epsilon(dtype), length)
-    coarsest = max(bounds.epsilon(dtype), bounds.coarsest_epsilon(comparison.oracle.jaxpr))
-    repeated = bounds.rounding_bound(coarsest, length, own=bounds.ROUNDING)
+    repeated = bounds.rounding_bound(_coarsest(comparison, dtype), length, own=bounds.ROUNDING)
     if comparison.rule64 is None or comparison.oracle64 is None:
         return Bounds(repeated, repeated, repeated, underflow)
-    eps = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
     amplification, error = 0.0, 0.0
     if comparison.rule64 is not comparison.rule:
-        # A rule for float32 may name float32 inside; one that was given float64 may not, nor what is coarser.
-        eps = max(eps, min(bounds.coarsest_epsilon(comparison.rule64.jaxpr), coarsest))
         rounded = [(max(g.rounding, g.automatic), ACCURACY * g.automatic + rounding * g.scale, g) for g in found]
         error = max((relative(min(one, most), g.scale) for one, most, g in rounded if not g.zero), default=0.0)
         amplification = error / bounds.epsilon(dtype)
-        error *= min(1.0, eps / bounds.epsilon(dtype))  # what rounding does where float64 is left for no less than eps
-    formula = bounds.formula_bound(eps, length, amplification, error)
+        error *= min(1.0, inside / bounds.epsilon(dtype))  # what rounding does where float64 is left for no less
+    formula = bounds.formula_bound(inside, length, amplification, error)
     # That a rule is narrow inside excuses its run in float64, not that it is less accurate than autodiff.
     shared = bounds.formula_bound(bounds.coarsest_epsilon(comparison.oracle64.jaxpr), length, amplification, error)
     return Bounds(max(rounding, shared), formula, max(repeated, formula), underflow)

@@ -106,9 +106,8 @@ def _evidence(comparison: Comparison, i: int, cotangent: str) -> Evidence:
 def _fault(gaps: Gaps, allowed: Bounds, measured64: bool) -> tuple[float, str] | None:
     """Returns an error that rounding does not explain, as a number and in words, or None."""
     slack = max(gaps.noise if gaps.zero else 0.0, allowed.underflow)
-    slack64 = gaps.noise64 if gaps.zero else 0.0
     accurate = max(allowed.rounding * gaps.scale, slack)
-    if measured64 and gaps.formula > max(allowed.formula * gaps.scale, slack64):
+    if measured64 and gaps.formula > max(allowed.formula * gaps.scale, gaps.slack64):
         return _words("formula error", gaps.formula, gaps)
     if measured64 and gaps.exact > max(accurate, ACCURACY * gaps.automatic):
         ours = f"automatic {sentence(relative(gaps.automatic, gaps.scale))}"

@@ -174,3 +174,44 @@ def test_one_row_where_autodiff_is_undefined_everywhere(factor):
     f = rule(primal, lambda x: (primal(x), x), bwd)
     report = compare_vjp(f, normal(60, 8), skip=("second order",))
     assert report.wrong == (() if factor == 1 else ("x",))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, NARROW])
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_key_bias_that_a_softmax_takes_out_again_in_float32_by_name(dtype, slip):
+    """Its gradient is zero by mathematics, and in a float64 run noise of float32."""
+
+    def dot(equation, *operands):
+        return jnp.einsum(equation, *operands, preferred_element_type=jnp.float32)
+
+    def attention(q, k, b):
+        p = jax.nn.softmax(dot("htd,hsd->hts", q, k + b), -1)
+        return dot("hts,hsd->htd", p.astype(q.dtype), k).astype(q.dtype)
+
+    def bwd(r, dy):
+        q, k, b = r
+        p, dp = jax.nn.softmax(dot("htd,hsd->hts", q, k + b), -1), dot("htd,hsd->hts", dy, k)
+        ds = (p * (dp - (0 if slip else (dp * p).sum(-1, keepdims=True)))).astype(q.dtype)
+        through_keys = dot("hts,htd->hsd", ds, q)
+        dk = through_keys + dot("hts,htd->hsd", p.astype(q.dtype), dy)
+        return (
+            dot("hts,hsd->htd", ds, k + b).astype(q.dtype),
+            dk.astype(q.dtype),
+            through_keys.sum((0, 1)).astype(q.dtype),
+        )
+
+    f = rule(attention, lambda *args: (attention(*args), args), bwd)
+    args = (normal(2, 24, 16).astype(dtype), normal(2, 24, 16, seed=1).astype(dtype), normal(16, seed=2).astype(dtype))
+    report = compare_vjp(f, *args)
+    assert report.wrong == (("q", "k", "b") if slip else ())
+    assert all(check.ok for check in report.checks)
+
+
+def test_wrong_at_a_single_value_where_there_is_no_kink():
+    def bwd(x, dy):
+        y = jnp.cumprod(x)
+        return ((dy * y)[::-1].cumsum()[::-1] / jnp.where(x == 0, 1, x),)
+
+    f = rule(lambda x: jnp.cumprod(x), lambda x: (jnp.cumprod(x), x), bwd)
+    (diagnosis,) = compare_vjp(f, normal(12).at[4].set(0)).diagnoses
+    assert diagnosis.sentence == "wrong in 1 of 12 places, all in element 4: zero there"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradient_probes import gradients, rule
+from gradient_probes import gradients, normal, rule
 
 from jbackprop.verify.compare import check_vjp
 
@@ -268,3 +268,14 @@ def shared(x, d):
 def test_an_argmax_that_is_tied_leaves_the_value_alone():
     f = rule(lambda x: x[jnp.argmax(x)], lambda x: (x.max(), x), lambda x, d: (shared(x, d),))
     assert gradients(f, jnp.array([1.0, 3.0, 3.0])).ok
+
+
+def test_a_kink_beside_an_argument_that_is_wrong():
+    def bwd(r, dy):
+        x, low, high = r
+        inside = (x >= low) & (x <= high)  # not what autodiff takes at a tie
+        return jnp.where(inside, dy, 0), jnp.where(x <= 0, dy, 0).sum(), jnp.where(x > high, dy, 0).sum()
+
+    f = rule(lambda x, low, high: jnp.clip(x, low, high), lambda *args: (jnp.clip(*args), args), bwd)
+    report = gradients(f, normal(200).at[3].set(-1).at[9].set(0.75), jnp.float32(-1), jnp.float32(0.75))
+    assert report.wrong == ("low",)

@@ -17,6 +17,8 @@ def _normalised(x: np.ndarray) -> np.ndarray:
 
 
 FUNCTIONS: tuple[Move, ...] = (
+    ("0 for {}", np.zeros_like),
+    ("1 for {}", np.ones_like),
     ("the square of {}", np.square),
     ("exp of {}", np.exp),
     ("log of {}", lambda x: np.log(np.abs(x))),
@@ -31,8 +33,6 @@ FUNCTIONS: tuple[Move, ...] = (
     ("2 {}", lambda x: 2 * x),
     ("half of {}", lambda x: x / 2),
     ("{} rounded", np.round),
-    ("0 for {}", np.zeros_like),
-    ("1 for {}", np.ones_like),
 )
 WHOLE: tuple[Move, ...] = (
     ("{} minus its mean", lambda x: x - x.mean(-1, keepdims=True)),
