@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.products import products_of
 from experiments.provenance import provenance
 from jbackprop.bench.models import Model, cnn_model, deep_model, mlp_model
-from jbackprop.bench.products import products_of
 from jbackprop.bench.programs import program
 from jbackprop.networks import deep, graph
 from jbackprop.networks.activations import activation_rule

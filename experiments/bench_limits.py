@@ -5,12 +5,11 @@
 Takes every product and convolution out of the program of an explicit step, as XLA is given it, and times each alone,
 compiled as the step is. Their sum is an orientation and no bound: each pays for being called from Python and for fresh
 memory, and in the step some run beside each other. For dense networks the step is measured as well with labels compared
-to every class, not scattered (`softmax_cross_entropy.py`). Writes results/bench_limits.json; `bench_tables.py` writes
+to every class, not scattered (`layers/label_part.py`). Writes results/bench_limits.json; `bench_tables.py` writes
 the table. Half a minute on two CPU cores with nothing else running.
 """
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.interpreters.partial_eval import dce_jaxpr
 
+from experiments.products import products_in
 from experiments.provenance import provenance
 from jbackprop.bench.measure import rounds
 from jbackprop.bench.models import Model, cnn_model, mlp_model, two_layer_model
-from jbackprop.bench.products import products_in
 from jbackprop.compiler_options import THREADED, refusal
-from jbackprop.layers.softmax_cross_entropy import softmax_cross_entropy
+from jbackprop.layers import label_part
 
 RESULTS = Path(__file__).parent / "results" / "bench_limits.json"
 RATE, SECONDS = 0.01, 6.0
 DENSE = ("mlp", "two_layer")
-COST = sys.modules[softmax_cross_entropy.__module__]  # whose name in the package is that of the rule
 
 
 def alone(eqn: Any, options: dict[str, str] | None) -> Callable[[], Any]:
@@ -65,7 +63,7 @@ def measured(model: Model, options: dict[str, str] | None) -> dict[str, Any]:
     found = list(products_in(jaxpr))
     calls = {"autodiff": stepped(jax.value_and_grad(model.plain), model, None)[0], "explicit": explicit}
     if model.name in DENSE:
-        with mock.patch.object(COST, "MOST_SCATTERED", -1):
+        with mock.patch.object(label_part, "adds_at_label", return_value=False):
             calls["compared"], _ = stepped(model.loss_and_grads, model, options)
     if options:
         calls["autodiff, threaded"] = stepped(jax.value_and_grad(model.plain), model, options)[0]

@@ -99,7 +99,9 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
                 "z_label = jnp.take_along_axis(z, index, -1)",
             ): "what lies out of range is replaced by NaN in the next line",
         },
-        "_index": {
+    },
+    "layers/class_indices.py": {
+        "class_indices": {
             ("if labels.dtype.itemsize < 4:", new): NO_SUCH_SIZE
             for new in ("if labels.dtype.itemsize <= 4:", "if labels.dtype.itemsize < 3:")
         },

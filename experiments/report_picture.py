@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jbackprop import compare_vjp
-from jbackprop.commands.argument_specs import parse
-from jbackprop.commands.drawn_arguments import draw
+from jbackprop.verify.argument_specs import parse
+from jbackprop.verify.drawn_arguments import draw
 from jbackprop.verify.html import html
 
 NAMES = ("NHWC", "HWIO", "NHWC")

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jbackprop import check_vjp
-from jbackprop.commands.argument_specs import parse
-from jbackprop.commands.drawn_arguments import draw
+from jbackprop.verify.argument_specs import parse
 from jbackprop.verify.arguments import function_name
+from jbackprop.verify.drawn_arguments import draw
 from jbackprop.verify.report import Report
 
 

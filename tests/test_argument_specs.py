@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jbackprop.commands.argument_specs import needs_x64, parse
-from jbackprop.commands.drawn_arguments import SpecError, draw
+from jbackprop.verify.argument_specs import needs_x64, parse
+from jbackprop.verify.drawn_arguments import SpecError, draw
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 """Many rules in one test, by `jbackprop.testing`."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+import jbackprop
 from jbackprop import VJPError
 from jbackprop.testing import RuleCall, rule_cases
 from jbackprop.verify.clause_names import CLAUSES
@@ -74,3 +78,15 @@ def test_what_is_no_call_is_refused(call):
 def test_a_description_that_cannot_be_read_is_refused():
     with pytest.raises(ValueError, match="'f23' is unknown"):
         RuleCall(jnp.sin, ("f23[3]",)).check()
+
+
+def test_the_library_imports_none_of_its_programs():
+    """The train and bench extras are not there where the library alone is installed."""
+    root = Path(jbackprop.__path__[0])
+    files = [
+        root / "testing.py",
+        *(file for part in ("layers", "networks", "verify") for file in root.glob(f"{part}/**/*.py")),
+    ]
+    assert len(files) > 100
+    programs = re.compile(r"^\s*(from|import) jbackprop\.(commands|training|bench)\b", re.MULTILINE)
+    assert not [file.name for file in files if programs.search(file.read_text(encoding="utf-8"))]

@@ -5,7 +5,6 @@ import platform
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from jbackprop import installed
 from jbackprop.bench.measure import rounds
 from jbackprop.bench.programs import Program, program
 
@@ -62,25 +62,23 @@ def _in_place(copy: Program, held: list[jax.Array]) -> jax.Array:
 
 def provenance(packages: Iterable[str] = ()) -> dict[str, Any]:
     """Returns the date, the device, the versions of what is installed of `packages`, and the flags that are set."""
-    versions = {name: _version(name) for name in ("jbackprop", "jax", "jaxlib", "numpy", *packages)}
+    versions = installed.versions(("jbackprop", "jax", "jaxlib", "numpy", *packages))
     return {
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "device": f"{jax.devices()[0].device_kind}: {processor()}, {cores()} cores",
-        "versions": {name: found for name, found in versions.items() if found} | {"python": platform.python_version()},
+        "device": device(),
+        "versions": {name: found for name, found in versions.items() if found},
         "flags": {name: os.environ[name] for name in FLAGS if os.environ.get(name)},
     }
+
+
+def device() -> str:
+    """Returns what computes: the accelerator, if any, and the processor with its cores."""
+    return f"{jax.devices()[0].device_kind}: {processor()}, {cores()} cores"
 
 
 def cores() -> int:
     """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def processor() -> str:

@@ -1,6 +1,5 @@
 """A whole benchmark: the machine first, then every row, then the peers; the results as JSON can hold them."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from jbackprop.bench.peers_equinox import equinox_peers
 from jbackprop.bench.peers_flax import flax_peers
 from jbackprop.bench.peers_jax import jax_peers
 from jbackprop.bench.peers_torch import threads_of_torch, torch_peers
+from jbackprop.json_numbers import with_null
 
 Results = dict[str, Any]
 Say = Callable[[str], None]  # what is measured now
@@ -42,18 +42,9 @@ def run(
         with as_users_run(), threads_of_torch():
             peers.append(measure_peers(task, everyone, 2 * seconds))
     kept = {"dtype": dtype, "seconds_a_row": seconds, "limits": found._asdict(), "rows": rows, "peers": peers}
-    return provenance(PACKAGES if tasks else ()) | _finite(kept)
+    return provenance(PACKAGES if tasks else ()) | with_null(kept)
 
 
 def agree(results: Results) -> bool:
     """Returns whether all programs computed the same as those they are measured against."""
     return all(row["agree"] for row in [*results["rows"], *(e for p in results["peers"] for e in p["entries"])])
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: these are null."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

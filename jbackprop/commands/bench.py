@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from jbackprop.commands.argument_specs import GRAMMAR, needs_x64
 from jbackprop.commands.cases import UnknownName, find
 from jbackprop.commands.check_call import CallError, arranged, named_once, read_arguments, read_static
-from jbackprop.commands.drawn_arguments import SpecError, draw
 from jbackprop.commands.find_function import NotFound, find_function
 from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, misuse, require_writable, write
 from jbackprop.commands.table import table
 from jbackprop.commands.user_errors import described
+from jbackprop.verify.argument_specs import GRAMMAR, needs_x64
 from jbackprop.verify.case import RuleCase
+from jbackprop.verify.drawn_arguments import SpecError, draw
 
 WRONG = 1
 SIZES = ("small", "medium", "large")

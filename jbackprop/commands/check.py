@@ -13,12 +13,12 @@ from typing import Any
 import jax
 
 from jbackprop import compare_vjp
-from jbackprop.commands.argument_specs import GRAMMAR, needs_x64
 from jbackprop.commands.check_call import CallError, arranged, named_once, read_arguments, read_static
-from jbackprop.commands.drawn_arguments import SpecError, draw
 from jbackprop.commands.find_function import Function, NotFound, find_function
 from jbackprop.commands.options import TERMINAL, Misuse, fraction, joined, misuse, require_writable, whole, write
 from jbackprop.commands.user_errors import described
+from jbackprop.verify.argument_specs import GRAMMAR, needs_x64
+from jbackprop.verify.drawn_arguments import SpecError, draw
 from jbackprop.verify.html import html
 from jbackprop.verify.report import Report
 from jbackprop.verify.report_json import report_json

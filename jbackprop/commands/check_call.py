@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jbackprop.commands.argument_specs import parse
-from jbackprop.commands.drawn_arguments import SpecError
 from jbackprop.commands.find_function import Function
+from jbackprop.verify.argument_specs import parse
+from jbackprop.verify.drawn_arguments import SpecError
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -21,14 +21,15 @@ def main(arguments: Sequence[str]) -> int:
     rules = [(rule.name, rule.formula, rule.residuals, rule.source) for rule in RULES]
     free = _beside_the_names(rules, width)
     widths = (None, free * 55 // 100, free * 22 // 100, free * 22 // 100)
-    shown = table if width >= NARROW else partial(stacked, width=width)
+    headers = ("rule", "cotangents", "residuals", "source")
     say = partial(_say, width=width)
     say(f"{len(RULES)} rules: the cotangents of the arguments, what is kept between the passes, the source\n")
-    print(shown(("rule", "cotangents", "residuals", "source"), rules, widths))
+    print(table(headers, rules, widths) if width >= NARROW else stacked(rules, width))
     networks = [(network.name, network.formula, network.source) for network in NETWORKS]
     free = _beside_the_names(networks, width)
+    widths, headers = (None, free * 70 // 100, free * 28 // 100), ("network", "formula", "source")
     say(f"\n{len(NETWORKS)} networks, each with an explicit backward pass\n")
-    print(shown(("network", "formula", "source"), networks, (None, free * 70 // 100, free * 28 // 100)))
+    print(table(headers, networks, widths) if width >= NARROW else stacked(networks, width))
     say(
         "\n`jbackprop explain NAME` shows the code, `jbackprop compare NAME` compares it with automatic differentiation"
     )
@@ -40,15 +41,14 @@ def _beside_the_names(rows: Sequence[Sequence[str]], width: int) -> int:
     return width - gaps - max(len(name) for name, *_ in rows)
 
 
-def stacked(headers: Sequence[str], rows: Sequence[Sequence[str]], widths: object, width: int) -> str:
+def stacked(rows: Sequence[Sequence[str]], width: int) -> str:
     """Returns each row as its name and the other cells below it, for a terminal too narrow for a table.
 
-    >>> print(stacked(("rule", "formula"), [("relu", "dz = da 1[z > 0]")], None, width=12))
+    >>> print(stacked([("relu", "dz = da 1[z > 0]")], width=12))
     relu
       dz = da
       1[z > 0]
     """
-    del headers, widths
     lines = []
     for name, *cells in rows:
         lines.append(name)

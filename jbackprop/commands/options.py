@@ -1,10 +1,11 @@
 """What the commands share: words, files, numbers, and the exit code of misuse."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from jbackprop import whole_file
 
 TERMINAL = "-"
 MISUSE = 2  # the exit code
@@ -33,13 +34,7 @@ def write(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")  # /dev/stdout
             return
-        path = path.resolve()
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        whole_file.write(path.resolve(), lambda part: part.write_text(text, encoding="utf-8"))
     except OSError as error:
         raise Misuse(f"cannot write {path}: {error.strerror}") from error
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.conv2d_of_images import has_few_channels, input_cotangent_of_images
 from jbackprop.layers.one_cpu import on_one_cpu
 from jbackprop.layers.precision import accumulation_dtype, sum_leading, widen
 from jbackprop.layers.sharding import cotangent_of, explicit_sharding
@@ -101,7 +102,7 @@ def conv2d_bwd(
 ) -> tuple[Float[Array, "*n h w i"], Float[Array, "p q j o"], Float[Array, " o"] | None]:
     x, w, bias_marker = residuals
     axes = _axes(x, w, stride, padding, dilation)
-    dx = cotangent_of(x, _input_cotangent(_one_batch(dy), w, axes, groups).reshape(x.shape))
+    dx = cotangent_of(x, _input_cotangent(_one_batch(x), _one_batch(dy), w, axes, groups).reshape(x.shape))
     dw = cotangent_of(w, _sum_over_blocks(_one_batch(x), _one_batch(dy), w, axes, groups))
     db = None if bias_marker is None else sum_leading(dy, cotangent_for=bias_marker)
     return dx, dw, db
@@ -110,17 +111,20 @@ def conv2d_bwd(
 conv2d.defvjp(conv2d_fwd, conv2d_bwd)
 
 
-def _input_cotangent(dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:
+def _input_cotangent(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], groups: int) -> Array:
     """dx = pad(dy) ⋆ rot180(w), with the input and output channels of each group exchanged."""
+    lows = [(a.window - 1) * a.dilation - a.low for a in axes]
+    highs = [a.size - 1 - (a.outputs - 1) * a.stride + a.low for a in axes]
+    reach = ((lows[0], highs[0]), (lows[1], highs[1]))
+    if has_few_channels(dy, w, groups):
+        return input_cotangent_of_images(dy, w, axes, reach, examples_at_once(x, dy))
     p, q, j, o = w.shape
     rot180 = w[::-1, ::-1].reshape(p, q, j, groups, o // groups)
     exchanged = rot180.transpose(0, 1, 4, 3, 2).reshape(p, q, o // groups, groups * j)
-    lows = [(a.window - 1) * a.dilation - a.low for a in axes]
-    highs = [a.size - 1 - (a.outputs - 1) * a.stride + a.low for a in axes]
     return _correlate(
         dy,
         exchanged,
-        padding=tuple(zip(lows, highs, strict=True)),
+        padding=reach,
         x_spacing=tuple(a.stride for a in axes),
         w_spacing=tuple(a.dilation for a in axes),
         groups=groups,
@@ -144,7 +148,7 @@ def examples_at_once(x: Array, dy: Array) -> int | None:
     """Returns how many examples dw takes at once, None for all: on one CPU as many as stay in its cache.
 
     The sum runs over all examples and positions, and XLA's CPU backend takes up to three times as long for it where
-    they do not fit the cache.
+    they do not fit the cache. The products that dx of images is made of are taken in the same blocks.
     """
     if not on_one_cpu(x, dy):
         return None
@@ -214,7 +218,7 @@ def _check(x, w, b, groups: int) -> np.dtype:
             f"the third axis of w is the channels of x divided by groups"
         )
     if min(p, q) == 0:
-        raise ValueError(f"conv2d: the kernel is empty {shapes}")
+        raise ValueError(f"conv2d: the kernel is empty {shapes}: its height and width must be 1 at least")
     if b is not None and jnp.shape(b) != (o,):
         raise ValueError(
             f"conv2d: b has shape {jnp.shape(b)} but w {jnp.shape(w)} gives {o} channels: one bias for each"

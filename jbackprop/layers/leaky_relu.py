@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8
 
-from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.argument_checks import shared_float_dtype, static_number
 from jbackprop.layers.sides import route, side_of_zero
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
@@ -27,7 +27,7 @@ def leaky_relu(z: Float[Array, "*n"], slope: float = 0.01) -> Float[Array, "*n"]
 
     Shapes: any; `a` has the shape and dtype of `z` (any real floating dtype). `slope` is static.
     Residuals: one byte an element.
-    Raises: TypeError for integers.
+    Raises: TypeError for integers and for a slope that is no number.
     Source: rule 4 with f'(z) in {s, 1}: JACOBIAN, identity 4.
 
     >>> import jax, jax.numpy as jnp
@@ -39,8 +39,9 @@ def leaky_relu(z: Float[Array, "*n"], slope: float = 0.01) -> Float[Array, "*n"]
 
 def leaky_relu_fwd(z: Float[Array, "*n"], slope: float = 0.01) -> tuple[Float[Array, "*n"], Residuals]:
     shared_float_dtype("leaky_relu", z=z)
+    s = static_number("leaky_relu", "slope", slope)
     z = jnp.asarray(z)
-    a = jnp.where(z < 0, z * float(slope), z)
+    a = jnp.where(z < 0, z * s, z)
     return a, Residuals(side_of_zero(z))
 
 

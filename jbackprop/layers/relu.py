@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8
 
-from jbackprop.layers.argument_checks import shared_float_dtype
+from jbackprop.layers.argument_checks import shared_float_dtype, static_number
 from jbackprop.layers.sides import route, side_of_zero
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
@@ -27,7 +27,8 @@ def relu(z: Float[Array, "*n"], at_zero: float = 0.0) -> Float[Array, "*n"]:
 
     Shapes: any; `a` has the shape and dtype of `z` (any real floating dtype). `at_zero` is static, in [0, 1].
     Residuals: one byte an element.
-    Raises: TypeError for integers, ValueError for `at_zero` outside [0, 1], where no subgradient lies.
+    Raises: TypeError for integers and for `at_zero` that is no number, ValueError outside [0, 1], where no subgradient
+    lies.
     Source: VANILLA; JACOBIAN; DEEP.
 
     >>> import jax, jax.numpy as jnp
@@ -39,7 +40,7 @@ def relu(z: Float[Array, "*n"], at_zero: float = 0.0) -> Float[Array, "*n"]:
 
 def relu_fwd(z: Float[Array, "*n"], at_zero: float = 0.0) -> tuple[Float[Array, "*n"], Residuals]:
     shared_float_dtype("relu", z=z)
-    if not 0 <= at_zero <= 1:
+    if not 0 <= static_number("relu", "at_zero", at_zero) <= 1:
         raise ValueError(f"relu: at_zero is {at_zero}: a subgradient of relu at 0 lies between 0 and 1")
     z = jnp.asarray(z)
     a = jnp.where(z <= 0, jnp.zeros_like(z), z)  # not z > 0: NaN falls through

@@ -3,17 +3,17 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Float, Integer
 
-from jbackprop.layers.argument_checks import shared_float_dtype
-from jbackprop.layers.one_cpu import on_one_cpu
+from jbackprop.layers.argument_checks import require_array, shared_float_dtype
+from jbackprop.layers.class_indices import class_indices
+from jbackprop.layers.label_part import minus_at_label
 from jbackprop.layers.precision import nan, widen
 from jbackprop.layers.reductions import check_reduction, reduce_elements, spread_cotangent
 from jbackprop.layers.sharding import cotangent_of
 from jbackprop.layers.stable_softmax import exp_shifted, maximum, maximum_and_sum, shift
 from jbackprop.layers.static_arguments import custom_vjp_with_static
 
-MOST_SCATTERED = 2**14  # elements: a thousand rows of ten classes are known to gain
 Labels = Integer[Array, "*n"] | Float[Array, "*n k"]
 
 
@@ -64,7 +64,7 @@ def softmax_cross_entropy_fwd(
     z = widen(logits)
     m, s = maximum_and_sum(z)
     if _are_indices(labels):
-        index, in_range = _index(labels, z.shape[-1])
+        index, in_range = class_indices(labels, z.shape[-1])
         z_label = jnp.take_along_axis(z, index, -1, mode="clip")
         J = jnp.where(in_range, jnp.log(s) - shift(z_label, m), nan(s.dtype))[..., 0]
     else:
@@ -82,11 +82,10 @@ def softmax_cross_entropy_bwd(
     m = maximum(z)
     e = exp_shifted(z, m)
     if _are_indices(labels):
-        index, in_range = _index(labels, z.shape[-1])
+        index, in_range = class_indices(labels, z.shape[-1])
         dJ_n = jnp.where(in_range, dJ_n, nan(dJ_n.dtype))
         p_dJ = e * (dJ_n / s)  # one division a row, not one an element
-        y_dJ = _at_label(dJ_n, index, like=e)
-        return cotangent_of(logits, p_dJ - y_dJ), None
+        return cotangent_of(logits, minus_at_label(p_dJ, dJ_n, index, logits.dtype)), None
     y = widen(labels)
     dz = (e / s * jnp.sum(y, -1, keepdims=True) - y) * dJ_n
     dy = -(shift(z, m) - jnp.log(s)) * dJ_n
@@ -96,38 +95,13 @@ def softmax_cross_entropy_bwd(
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
 
 
-def _at_label(dJ_n: Float[Array, "*n 1"], index: Integer[Array, "*n 1"], like: Float[Array, "*n k"]) -> Array:
-    """Returns y dJ, (*n, k), for the one-hot y of the labels."""
-    k = like.shape[-1]
-    if not scatters(like):
-        return jnp.where(index == jnp.arange(k, dtype=index.dtype), dJ_n, 0)
-    rows = jnp.arange(index.size, dtype=index.dtype)
-    y_dJ = jnp.zeros((index.size, k), dJ_n.dtype)
-    return y_dJ.at[rows, index.ravel()].set(dJ_n.ravel(), mode="clip", unique_indices=True).reshape(like.shape)
-
-
-def scatters(like: Float[Array, "*n k"]) -> bool:
-    """Whether the labels are scattered into zeros, on one CPU where these are small, or every class is compared.
-
-    The comparison is the formula as it stands and takes no memory. The scatter depends on labels alone, and steps of
-    small dense networks were faster with it (docs/performance.md).
-    """
-    return on_one_cpu(like) and like.size <= MOST_SCATTERED
-
-
 def _are_indices(labels) -> bool:
     return jnp.issubdtype(jnp.result_type(labels), jnp.integer)
 
 
-def _index(labels: Integer[Array, "*n"], k: int) -> tuple[Integer[Array, "*n 1"], Bool[Array, "*n 1"]]:
-    """Returns the label of each row, and whether it is one of the k classes."""
-    if labels.dtype.itemsize < 4:  # k must be a number of this dtype
-        labels = labels.astype(jnp.int32)
-    index = labels[..., None]
-    return index, (index >= 0) & (index < k)
-
-
 def _check(logits, labels, reduction) -> None:
+    require_array("softmax_cross_entropy", "logits", logits)
+    require_array("softmax_cross_entropy", "labels", labels)
     shapes = f"(logits {jnp.shape(logits)}, labels {jnp.shape(labels)})"
     if jnp.ndim(logits) < 1 or jnp.shape(logits)[-1] == 0:
         raise ValueError(f"softmax_cross_entropy: the last axis of logits must hold at least one class {shapes}")

@@ -62,7 +62,8 @@ def check_axis(function: str, z: Array, axis: int) -> np.dtype:
     if not isinstance(axis, int | np.integer):
         raise TypeError(f"{function}: axis is {axis!r}: give one integer")
     if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"{function}: z has shape {shape} and no axis {axis}")
+        remedy = f"choose one from {-len(shape)} to {len(shape) - 1}" if shape else "give an array with one for classes"
+        raise ValueError(f"{function}: z has shape {shape} and no axis {axis}: {remedy}")
     if shape[axis] == 0:
-        raise ValueError(f"{function}: z has shape {shape}: there are no classes along axis {axis}")
+        raise ValueError(f"{function}: z has shape {shape}: there are no classes along axis {axis}: give one at least")
     return dtype

@@ -34,7 +34,7 @@ def as_pair(function: str, name: str, value: Pair) -> tuple[int, int]:
     try:
         pair = tuple(operator.index(v) for v in pair)
     except TypeError:
-        raise TypeError(f"{function}: {name} is {value!r}: give an integer or a pair of integers") from None
+        raise TypeError(f"{function}: {name} is {value!r}: give an integer or a tuple (height, width)") from None
     if len(pair) != 2 or min(pair) < 1:
         raise ValueError(f"{function}: {name} is {value!r}: give one integer, or two (height, width), of at least 1")
     return pair
@@ -52,9 +52,10 @@ def spatial_axes(
         low, high = _padding_of(function, padding, i, sizes[i], reach, strides[i])
         span = sizes[i] + low + high - reach
         if span < 0 or sizes[i] == 0:
+            remedy = "use a smaller window or padding='SAME'" if sizes[i] else "give images of one element at least"
             raise ValueError(
                 f"{function}: a window that reaches over {reach} does not fit into {('height', 'width')[i]} {sizes[i]} "
-                f"padded by ({low}, {high}): use a smaller window or padding='SAME'"
+                f"padded by ({low}, {high}): {remedy}"
             )
         axes.append(Axis(sizes[i], windows[i], strides[i], dilations[i], low, high, span // strides[i] + 1))
     return axes[0], axes[1]
@@ -67,12 +68,14 @@ def _padding_of(function: str, padding: Padding, i: int, size: int, reach: int, 
         total = max((-(-size // stride) - 1) * stride + reach - size, 0)
         return total // 2, total - total // 2
     try:
+        if not all(isinstance(pair, tuple) for pair in (padding, *padding)):  # only tuples can be hashed
+            raise TypeError
         pairs: Any = padding
         (top, bottom), (left, right) = pairs
         low, high = map(operator.index, ((top, bottom), (left, right))[i])
     except (TypeError, ValueError):
         raise ValueError(
-            f"{function}: padding is {padding!r}: give 'VALID', 'SAME' or ((top, bottom), (left, right))"
+            f"{function}: padding is {padding!r}: give 'VALID', 'SAME' or tuples ((top, bottom), (left, right))"
         ) from None
     if low < 0 or high < 0:
         raise ValueError(f"{function}: padding is {padding!r}: it must not be negative (slice the input instead)")

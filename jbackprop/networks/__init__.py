@@ -2,7 +2,8 @@
 
 `init(key, sizes) -> params`, `forward(params, x) -> (out, residuals)`, `backward(params, residuals, d_out) -> grads`,
 `loss(params, x, y)` and `loss_and_grads(params, x, y) -> (loss, grads)`. Options of a network are trailing keyword
-arguments that all five take, so `functools.partial` turns a network with its options into five plain functions.
+arguments of each function that they matter to: the activation of `mlp` is one of all five, its cost one of the last
+two. With `functools.partial` a network with its options becomes five plain functions.
 """
 
 from jbackprop.networks import cnn as cnn

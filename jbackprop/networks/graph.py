@@ -74,9 +74,14 @@ def forward(params: Params, x: Inputs, graph: Graph) -> tuple[Float[Array, "..."
 
 
 def cotangents(residuals: Residuals, d_out: Float[Array, "..."], graph: Graph) -> dict[str, Array]:
-    """Returns the cotangent of every node, parameter and input that has one (integers do not)."""
+    """Returns the cotangent of every node, parameter and input that has one.
+
+    Integers have none, nor has what only they read.
+    """
     d = {graph.output: d_out}
     for node in reversed(graph.nodes):
+        if node.name not in d:  # an argmax, which its reader takes as labels
+            continue
         for name, term in zip(node.inputs, node.rule.bwd(residuals[node.name], d[node.name]), strict=False):
             if term is not None:
                 d[name] = d[name] + term if name in d else term
@@ -84,9 +89,14 @@ def cotangents(residuals: Residuals, d_out: Float[Array, "..."], graph: Graph) -
 
 
 def backward(params: Params, residuals: Residuals, d_out: Float[Array, "..."], graph: Graph) -> Params:
-    """Returns the gradients of `params` for the cotangent of the output: `forward` in reverse order."""
+    """Returns the gradients of `params` for the cotangent of the output: `forward` in reverse order.
+
+    A parameter that reaches the output through integers alone has the gradient 0.
+    """
     d = cotangents(residuals, d_out, graph)
-    return {name: d[name] for name in _declared_params(params, graph)}
+    return {
+        name: d[name] if name in d else jnp.zeros_like(param) for name, param in _declared_params(params, graph).items()
+    }
 
 
 def loss(params: Params, x: Inputs, y: Array, graph: Graph) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jbackprop.training import run
+from jbackprop import whole_file
 from jbackprop.training.check import Checks, Parameter
 from jbackprop.training.config import Config
 from jbackprop.training.environment import device, versions
@@ -83,7 +83,7 @@ def _finding(parameter: Parameter, steps: np.ndarray, errors: np.ndarray) -> Fin
 def save_certificate(folder: Path, certificate: Certificate, config: Config, ended: str | None) -> None:
     """Writes `certificate.json` whole or not at all. JSON has no infinity: a disagreement that is infinite is "inf"."""
     text = json.dumps(_content(folder, certificate, config, ended), indent=1, allow_nan=False) + "\n"
-    run.write(folder / "certificate.json", lambda path: path.write_text(text, encoding="utf-8"))
+    whole_file.write(folder / "certificate.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _content(folder: Path, certificate: Certificate, config: Config, ended: str | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from jbackprop.training import distributed
 from jbackprop.training.check import Checks
 from jbackprop.training.checkpoint_files import FOLDER, Damaged
 from jbackprop.training.loop import Metrics, Position
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 PROGRESS, ARRAYS, PARAMS = "progress.json", "arrays", "state/params/"
 OS_ERROR = re.compile(r"os_error_code='(\d+)'")

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from jbackprop.training import run
-from jbackprop.training.run import RunError
+from jbackprop import whole_file
+from jbackprop.training.run_error import RunError
 
 FOLDER, CHECKSUMS, BEST, DAMAGED = "checkpoints", "checksums.json", "best.json", ".damaged-"
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -73,7 +73,7 @@ def mark_best(folder: Path, name: str, accuracy: float) -> None:
     before = best(folder)
     if before is None or accuracy > before["test_accuracy"]:
         text = json.dumps({"checkpoint": name, "test_accuracy": accuracy}) + "\n"
-        run.write(folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
+        whole_file.write(folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def best(folder: Path) -> dict[str, Any] | None:

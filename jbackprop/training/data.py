@@ -5,27 +5,18 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.training.config import ConfigError, Data
+from jbackprop.training.split import DataError as DataError
+from jbackprop.training.split import Split as Split
+from jbackprop.training.split import blocks, columns, only, streams
 
 INFO = "dataset_info.json"  # written last of all
 ON_DEVICE = Data().on_device_bytes
 CLASSES = 10  # of every data set
 WHITE = {"digits": 16.0, "mnist": 255.0, "fashion_mnist": 255.0, "kmnist": 255.0}  # the pixel that becomes 1.0
-
-
-class DataError(Exception):
-    """Data cannot be prepared or read. The message says which folder or file, and what to do."""
-
-
-class Split(NamedTuple):
-    """Images `(n, h, w, c)` as uint8 and labels `(n,)` as int32, on the device."""
-
-    images: jax.Array
-    labels: jax.Array
 
 
 class Dataset(NamedTuple):
@@ -74,9 +65,7 @@ def _rows(split: Split, seed: int | None, rows: tuple[int, int] | None) -> Split
     if end > examples:
         raise ConfigError(f"data.rows: {end} is more than the {examples} training examples", "data.rows")
     order = np.arange(examples) if seed is None else np.random.RandomState(seed).permutation(examples)
-    if not isinstance(split.images, jax.Array):
-        from jbackprop.training.streaming import only  # which imports this module
-
+    if streams(split):
         return only(split, order[first:end])
     images, labels = (np.asarray(part)[order[first:end]] for part in split)
     return Split(jnp.asarray(images), jnp.asarray(labels))
@@ -84,8 +73,6 @@ def _rows(split: Split, seed: int | None, rows: tuple[int, int] | None) -> Split
 
 def standardised(dataset: Dataset) -> Dataset:
     """Returns the data set with the mean and the standard deviation of all pixels of its training images."""
-    from jbackprop.training.streaming import blocks  # which imports this module
-
     counts = np.sum([np.bincount(block.images.ravel(), minlength=256) for block in blocks(dataset.train)], axis=0)
     values = np.arange(256) / dataset.white
     mean = float(counts @ values / counts.sum())
@@ -95,7 +82,7 @@ def standardised(dataset: Dataset) -> Dataset:
 def load_idx(name: str, data_dir: str | None, on_device: int = ON_DEVICE) -> Dataset:
     """Returns `mnist`, `fashion_mnist` or `kmnist` of the first source that has it (`sources.prepared`).
 
-    Training images of more than `on_device` bytes stay in their files (`streaming.columns`). Raises `DataError`.
+    Training images of more than `on_device` bytes stay in their files (`split.columns`). Raises `DataError`.
     """
     from jbackprop.training.sources import prepared  # 0.4 s: tensorflow-datasets
 
@@ -125,6 +112,4 @@ def in_files(builder: Any, on_device: int) -> Split | None:
     size = builder.info.splits["train"].num_examples * math.prod(builder.info.features["image"].shape)
     if size <= on_device:
         return None
-    from jbackprop.training.streaming import columns  # which imports this module
-
     return columns(builder, "train")

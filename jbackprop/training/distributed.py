@@ -26,7 +26,7 @@ import numpy as np
 from jbackprop.training import lock
 from jbackprop.training.config import Config, ConfigError, Distributed
 from jbackprop.training.interrupt import Request, Stop
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 AUTO = "auto"
@@ -133,25 +133,18 @@ def writes() -> bool:
     return jax.process_index() == 0
 
 
-class Agreed(Request):
-    """The request of any process, for all of them, as they ask together."""
-
-    def __init__(self, here: Request) -> None:
-        super().__init__()
-        self.here = here
-
-    def __call__(self) -> bool:
-        from jax.experimental import multihost_utils
-
-        everywhere = multihost_utils.process_allgather(np.int32(self.here.signal or 0))
-        number = int(np.max(everywhere))
-        self.signal = signal.Signals(number) if number else None
-        return number > 0
-
-
 def agreed(stop: Stop) -> Stop:
     """Returns a `stop` that is true for all processes as soon as it is for one: all of them have to ask it together."""
-    return Agreed(stop) if processes() > 1 and isinstance(stop, Request) else stop
+    if processes() == 1 or not isinstance(stop, Request):
+        return stop
+
+    def anywhere() -> signal.Signals | None:
+        from jax.experimental import multihost_utils
+
+        number = int(np.max(multihost_utils.process_allgather(np.int32(stop.signal or 0))))
+        return signal.Signals(number) if number else None
+
+    return Request(anywhere)
 
 
 def of_first(value: int) -> int:

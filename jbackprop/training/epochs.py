@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jbackprop.training import distributed, streaming
 from jbackprop.training import mesh as meshes
-from jbackprop.training import streaming
 from jbackprop.training.compiler import NONE, Options
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.interrupt import Stop
 from jbackprop.training.mesh import Layout
+from jbackprop.training.split import taken
 from jbackprop.training.state import State
 from jbackprop.training.step import Step
 
@@ -36,8 +37,6 @@ def scanned(
     step: Step, dataset: Dataset, order: Order, start: Any, layout: Layout | None, options: Options = NONE
 ) -> Epoch:
     """Returns the epoch as a compiled loop over its steps. Its bounds are arguments: one program serves every part."""
-
-    from jbackprop.training import distributed  # which imports this module
 
     def part(state: State, split: Split, batches: jax.Array, bounds: jax.Array, logged: Any) -> tuple[State, Any]:
         def one(i: jax.Array, carry: tuple[State, Any]) -> tuple[State, Any]:
@@ -110,7 +109,7 @@ def streamed(
 
     split, batch_size = dataset.train, order(meshes.whole_key(layout), np.int32(0)).shape[1]
     rows = streaming.local_rows(layout, batch_size)
-    some = streaming.taken(split, rows)
+    some = taken(split, rows)
     place = partial(streaming.on_devices, layout=layout, batch_size=batch_size)
     jitted = jax.jit(one, donate_argnums=0, **meshes.compiled_for(layout), **options)
     compiled = jitted.lower(start, place(some)).compile()

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from matplotlib.figure import Figure
 
-from jbackprop.training import agreement, interrupt, objective, plots, run, streaming, summary_json
+from jbackprop import whole_file
+from jbackprop.training import agreement, interrupt, objective, plots, run, summary_json
 from jbackprop.training import mesh as meshes
 from jbackprop.training.certificate import Certificate, certify, save_certificate
 from jbackprop.training.config import Config
@@ -18,6 +19,7 @@ from jbackprop.training.interrupt import Stop
 from jbackprop.training.loop import Metrics
 from jbackprop.training.record import Record
 from jbackprop.training.seeds import of_seed
+from jbackprop.training.split import taken
 from jbackprop.training.trainer import Trainer
 from jbackprop.verify.gradients import GradientComparison, compare_gradients
 
@@ -80,7 +82,7 @@ def finish(
     evaluation, gradients = None, None
     if not interrupt.terminated(stop):
         evaluation = trainer.evaluate(state.params, dataset.test)
-        _plot_run(folder, trainer, dataset, record.metrics, params)
+        _plot_run(folder, config, trainer, dataset, record.metrics, params)
     if not ended and not stop():
         gradients = _compare(config, dataset, trainer, params)
         if gradients and config.agreement_epochs and not stop():
@@ -110,9 +112,11 @@ def _stopped_late(folder: Path, config: Config, gradients: GradientComparison | 
     return f"stopped by {interrupt.name(stop)} after the last epoch: {' and '.join(missing) or 'nothing'} missing"
 
 
-def _plot_run(folder: Path, trainer: Trainer, dataset: Dataset, metrics: Sequence[Metrics], params: Any) -> None:
+def _plot_run(
+    folder: Path, config: Config, trainer: Trainer, dataset: Dataset, metrics: Sequence[Metrics], params: Any
+) -> None:
     if metrics:
-        _save(folder, "curves.png", plots.curves(metrics))
+        _save(folder, "curves.png", plots.curves(metrics, penalised=config.l2.form != "none"))
     probs = probabilities(trainer.model, params, dataset.test.images)
     images, labels = np.asarray(dataset.test.images), np.asarray(dataset.test.labels)
     _save(folder, "predictions.png", plots.predictions(images, labels, probs))
@@ -120,7 +124,7 @@ def _plot_run(folder: Path, trainer: Trainer, dataset: Dataset, metrics: Sequenc
 
 
 def _compare(config: Config, dataset: Dataset, trainer: Trainer, params: Any) -> GradientComparison:
-    images, y = streaming.taken(dataset.train, slice(config.batch_size))  # NumPy's slices compile nothing
+    images, y = taken(dataset.train, slice(config.batch_size))  # NumPy's slices compile nothing
     x = trainer.model.prepare(images)
     # in float32 also where the run computes in bfloat16, whose rounding would hide a small mistake
     model = objective.of_run(msgspec.structs.replace(config, dtype="float32"), dataset)
@@ -143,4 +147,4 @@ def _plot_agreement(
 
 
 def _save(folder: Path, name: str, figure: Figure) -> None:
-    run.write(folder / name, lambda path: figure.savefig(path, dpi=130))
+    whole_file.write(folder / name, lambda path: figure.savefig(path, dpi=130))

@@ -20,12 +20,15 @@ class Terminated(BaseException):
 
 
 class Request:
-    """A `Stop` that knows which signal asked."""
+    """A `Stop` that knows which signal asked: the one it is given, or the one that `asked` says at each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[], signal.Signals | None] | None = None) -> None:
         self.signal: signal.Signals | None = None
+        self.asked = asked
 
     def __call__(self) -> bool:
+        if self.asked:
+            self.signal = self.asked()
         return self.signal is not None
 
 

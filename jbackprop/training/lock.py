@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 LOCK = ".lock"
 

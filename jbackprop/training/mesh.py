@@ -5,6 +5,7 @@ Along `data` each device has its share of every batch; along `model` its share o
 every device, as uint8: a shuffled batch then needs no communication.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -89,9 +90,10 @@ def _is_spec(leaf: Any) -> bool:
 
 
 def _tensor_parallel(params: Any, model: int) -> Any:
-    """Dense layers in pairs: the first one's columns along `model`, the second one's rows, one sum after both."""
+    """Dense layers in pairs, as the network calls them: the first one's columns along `model`, the second one's rows,
+    one sum after both. What a skip connection adds behind a first one is gathered for that."""
     leaves = {_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-    matrices = [path for path, leaf in leaves.items() if leaf.ndim == 2]
+    matrices = sorted((path for path, leaf in leaves.items() if leaf.ndim == 2), key=_by_number)
     specs = dict.fromkeys(leaves, PartitionSpec())
     if model > 1 and len(matrices) < 2:
         raise ConfigError(
@@ -108,6 +110,11 @@ def _tensor_parallel(params: Any, model: int) -> Any:
         specs[first], specs[bias] = PartitionSpec(None, "model"), PartitionSpec("model")
         specs[second] = PartitionSpec("model", None)
     return jax.tree_util.tree_map_with_path(lambda path, _: specs[_path(path)], params)
+
+
+def _by_number(path: str) -> list[str | int]:
+    """Sorts w10 behind w2; the leaves of a tree come in the order of their letters."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
 def _path(path: Any) -> str:

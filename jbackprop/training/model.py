@@ -16,6 +16,7 @@ from jbackprop.networks.costs import COSTS, widened
 from jbackprop.training.config import ConfigError, Network
 from jbackprop.training.data import Dataset
 from jbackprop.training.residual import residual
+from jbackprop.training.sections import CHANNELS
 from jbackprop.training.weights import redrawn
 
 OBJECTIVES = {
@@ -72,7 +73,7 @@ def cnn_sizes(config: Network, image: tuple[int, int, int], classes: int) -> cnn
 
     Raises `ConfigError` where the image is too small for that many blocks.
     """
-    features = config.channels or (32, 64)
+    features = config.channels or CHANNELS
     paddings = config.padding or ("SAME",) * len(features)
     blocks = tuple(Block(o, config.kernel or 3, padding) for o, padding in zip(features, paddings, strict=True))
     try:

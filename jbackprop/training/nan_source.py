@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jbackprop.training import mesh as meshes
-from jbackprop.training import streaming
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.interrupt import never
 from jbackprop.training.loop import Position, TrainingError
 from jbackprop.training.model import Model
 from jbackprop.training.seeds import of_seed
+from jbackprop.training.split import taken
 from jbackprop.training.trainer import Trainer
 from jbackprop.verify.model_call import take_model_apart, trace_model
 from jbackprop.verify.model_nonfinite import backward_entry, forward_entry
@@ -33,7 +33,7 @@ def explain(trainer: Trainer, dataset: Dataset, good: Position, error: TrainingE
     rows = np.asarray(trainer.order(key, np.int32(epoch)))[step]
     if trainer.seeds > 1:
         state, rows = of_seed(state, seed), rows[seed]
-    batch = Split(*map(jnp.asarray, streaming.taken(dataset.train, rows)))
+    batch = Split(*map(jnp.asarray, taken(dataset.train, rows)))
     where = f"step {int(state.step) + 1}"
     words = entry(trainer.model, meshes.gathered(state.params, trainer.layout), batch)
     return f"{where}: {words or 'the gradient is finite, the update of the optimiser is not'}"

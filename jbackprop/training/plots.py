@@ -17,15 +17,17 @@ BLUE, ORANGE, GREEN, RED, GREY = "#1f6fb4", "#e07b28", "#2a8c4a", "#c8332b", "#8
 COLOURS = {"explicit": BLUE, "rules": ORANGE, "automatic": GREEN}
 
 
-def curves(rows: Sequence[Metrics]) -> Figure:
-    """Loss and accuracy against the epoch, training and test split."""
+def curves(rows: Sequence[Metrics], penalised: bool = False) -> Figure:
+    """Loss and accuracy against the epoch, training and test split. A penalty is in the loss of the first alone."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row.epoch for row in rows]
     marker = "o" if len(rows) == 1 else None
-    left.plot(epochs, [row.loss for row in rows], color=BLUE, marker=marker, label="training (mean over the epoch)")
-    left.plot(epochs, [row.test_loss for row in rows], color=ORANGE, marker=marker, label="test")
-    left.set(yscale="log", ylabel="cross-entropy", title="Loss")
+    training, test = (" with the penalty\n", " without it") if penalised else (" ", "")
+    label = f"training{training}(mean over the epoch)"
+    left.plot(epochs, [row.loss for row in rows], color=BLUE, marker=marker, label=label)
+    left.plot(epochs, [row.test_loss for row in rows], color=ORANGE, marker=marker, label=f"test{test}")
+    left.set(yscale="log", ylabel="loss", title="Loss")
     right.plot(epochs, [row.train_accuracy for row in rows], color=BLUE, marker=marker, label="training")
     right.plot(epochs, [row.test_accuracy for row in rows], color=ORANGE, marker=marker, label="test")
     last = rows[-1].test_accuracy

@@ -13,7 +13,7 @@ from jbackprop.training.data import WHITE, Dataset, Split
 from jbackprop.training.evaluate import probabilities
 from jbackprop.training.model import Model
 from jbackprop.training.predict_image import LOOK_OF_OTHERS, LOOKS, Prepared, prepare_image
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 from jbackprop.training.saved_run import SavedRun, class_names, fitted, load_params, not_finite
 
 

@@ -1,4 +1,8 @@
-"""The residual perceptron that `network.name = "graph"` trains: nodes for jbackprop.networks.graph."""
+"""What `network.name = "graph"` trains: of all graphs that jbackprop.networks.graph takes, a residual perceptron.
+
+It is given as nodes, so that its gradients come from the engine. It is not the residual network of the registry of
+cases (`graph_residual`), whose first layer adds its input: here the input is as wide as the image, and is not added.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise

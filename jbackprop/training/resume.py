@@ -16,8 +16,8 @@ from jbackprop.training.config import Config, ConfigError, flat
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.environment import device, versions
 from jbackprop.training.loop import beginning
-from jbackprop.training.run import RunError
-from jbackprop.training.streaming import blocks
+from jbackprop.training.run_error import RunError
+from jbackprop.training.split import blocks
 from jbackprop.training.trainer import Trainer
 
 # what changes nothing in the numbers, or where the same data lies and who computes with it

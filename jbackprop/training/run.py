@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import math
-import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jbackprop.json_numbers import with_null
 from jbackprop.training.config import Config, to_toml
 from jbackprop.training.loop import Metrics
+from jbackprop.training.run_error import RunError
+from jbackprop.whole_file import write
 
 METRICS = "metrics.jsonl"
-
-
-class RunError(Exception):
-    """A run's folder cannot be made, read or continued. The message says where and why."""
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -65,13 +62,9 @@ def save_metrics(folder: Path, rows: Iterable[Metrics]) -> None:
 def _line(metrics: Metrics) -> str:
     row = metrics._asdict()
     disagreement, seed = row.pop("gradient_disagreement"), row.pop("seed")
-    row = ({} if seed is None else {"seed": seed}) | _finite(row)
-    row |= {"gradient_disagreement": _finite(disagreement)} if disagreement else {}
-    return json.dumps(row, allow_nan=False) + "\n"
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value if math.isfinite(value) else None for key, value in row.items()}
+    row = ({} if seed is None else {"seed": seed}) | row
+    row |= {"gradient_disagreement": disagreement} if disagreement else {}
+    return json.dumps(with_null(row), allow_nan=False) + "\n"
 
 
 def save_params(folder: Path, params: Any) -> None:
@@ -92,13 +85,3 @@ def writable(folder: Path) -> Iterator[None]:
             f"{where}: {error.strerror or error}. The run has ended; it goes on with "
             f"jbackprop train --resume {shlex.quote(str(folder))}"
         ) from error
-
-
-def write(target: Path, to: Callable[[Path], Any]) -> None:
-    """Calls `to(path)` with another path and renames it, so that the file appears whole or not at all."""
-    partial = target.with_name(f".partial-{target.name}")  # keeps the suffix, by which writers choose the format
-    try:
-        to(partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)

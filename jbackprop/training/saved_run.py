@@ -17,7 +17,7 @@ from jbackprop.training import data
 from jbackprop.training.config import Config, Data
 from jbackprop.training.data import CLASSES, Dataset
 from jbackprop.training.model import Model
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 
 class SavedRun(NamedTuple):

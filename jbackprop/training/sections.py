@@ -10,6 +10,8 @@ Positive = Annotated[float, Meta(gt=0.0, le=1e6)]
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Row = Annotated[int, Meta(ge=0, le=10**9)]
 
+CHANNELS = (32, 64)  # of cnn where network.channels is None
+
 
 class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The network; its input and output widths follow from the data.
@@ -18,8 +20,8 @@ class Network(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     name: Literal["two_layer", "mlp", "cnn", "graph"] = "two_layer"
-    """Module of jbackprop.networks; graph is a residual perceptron (`residual.py`). Its `deep` and `regression` give
-    numbers with a squared error and name no class: they are not trained here."""
+    """Module of jbackprop.networks; of all graphs, graph is the residual perceptron of `training/residual.py`. The
+    modules `deep` and `regression` give numbers with a squared error and name no class: they are not trained here."""
     hidden: tuple[Width, ...] = (64,)
     """Widths of the hidden dense layers: exactly one for two_layer, all equal for graph."""
     activation: Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus"] | None = None

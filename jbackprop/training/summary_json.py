@@ -1,7 +1,6 @@
 """`summary.json`: what a run came to, in one object."""
 
 import json
-import math
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jbackprop.training import run
+from jbackprop import whole_file
+from jbackprop.json_numbers import with_null
 from jbackprop.training.config import Config
 from jbackprop.training.data import Dataset
 from jbackprop.training.environment import device, versions
@@ -65,8 +65,8 @@ def save(
         "seeds": of_several(of_seeds, trainer.seeds),
         "ended": ended,
     }
-    text = json.dumps(_finite(found), indent=1, allow_nan=False) + "\n"
-    run.write(folder / FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    text = json.dumps(with_null(found), indent=1, allow_nan=False) + "\n"
+    whole_file.write(folder / FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def of_several(rows: Sequence[Metrics], seeds: int) -> dict[str, Any] | None:
@@ -94,11 +94,3 @@ def _agreement(gradients: GradientComparison) -> dict[str, Any]:
     rows = {row.path: {name: getattr(row, name) for name in ERRORS} for row in gradients.rows}
     worst = {name: getattr(gradients.worst, name) for name in ERRORS}
     return {"agree": gradients.agree, "worst": worst, "parameters": rows}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

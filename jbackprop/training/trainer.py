@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from jbackprop.training import compiler, epochs, objective, optimizer, seeds, streaming
 from jbackprop.training import mesh as meshes
@@ -19,11 +20,15 @@ from jbackprop.training.evaluate import Evaluation, make_evaluate
 from jbackprop.training.gradient import loss_and_grads
 from jbackprop.training.mesh import Layout
 from jbackprop.training.model import Model
+from jbackprop.training.split import streams
 from jbackprop.training.state import State
-from jbackprop.training.step import make_step, shuffled_batches
+from jbackprop.training.step import Step, make_step, shuffled_batches
 from jbackprop.verify.compiling import BARELY_OPTIMISED
 
 MOST_PARAMETERS = 2**27  # half a gigabyte in float32; a step needs three times that
+
+Start = Callable[[Any], tuple[State, jax.Array]]
+"""`seed -> (state, key)`, before the first step."""
 
 
 class Trainer(NamedTuple):
@@ -60,65 +65,86 @@ def build(config: Config, dataset: Dataset, gradient: Gradient | None = None) ->
     mesh than the devices there are, and as `compiler.choose` does.
     """
     gradient = gradient or config.gradient
-    examples = dataset.train.labels.size
-    if config.batch_size > examples:
-        raise ConfigError(
-            f"batch_size: {config.batch_size} is more than the {examples} training examples", "batch_size"
-        )
-    seeds.check(config, streaming.streams(dataset.train))
+    steps = _steps(config, dataset)
+    seeds.check(config, streams(dataset.train))
     model = objective.of_run(config, dataset)
-    tx = optimizer.build(config.optimizer, examples // config.batch_size, config.epochs)
-
-    def start(seed: jax.Array) -> tuple[State, jax.Array]:
-        weights_key, shuffle_key = jax.random.split(jax.random.key(seed))
-        return states.init(model, tx, weights_key), shuffle_key
-
-    def init(seed: int) -> tuple[State, jax.Array]:
-        return compiled_start(np.uint32(seed))  # as a Python integer, seeds from 2**31 on would overflow
-
-    compiled_with = compiler.choose(config)
-    options = compiler.options(compiled_with)
-    loop = _stream(config) if streaming.streams(dataset.train) else choose_loop(config, gradient)
-    shapes, _ = jax.eval_shape(start, np.uint32(0))
-    _check_size(shapes.params, config.seeds)
-    layout = meshes.build(config, tx, shapes)
-    as_given, dataset = dataset, meshes.placed(dataset, layout)
-    shapes = meshes.placed_shapes(shapes, layout)
-    several, together = config.seeds > 1, seeds.choose(config)
-    start = seeds.starts(start, config.seeds) if several else start
-    compiled_start = jax.jit(start, compiler_options=BARELY_OPTIMISED, **meshes.compiled_for(layout))
+    tx = optimizer.build(config.optimizer, steps, config.epochs)
+    chosen = compiler.choose(config)
+    options = compiler.options(chosen)
+    loop = _stream(config) if streams(dataset.train) else choose_loop(config, gradient)
+    start = _start(model, tx)
+    shapes, layout = _laid_out(config, tx, start)
+    on_mesh = meshes.placed(dataset, layout)
     began = time.perf_counter()
+    check, checked = _check(config, model, on_mesh, shapes.params)
+    of_batch = meshes.annotated(loss_and_grads(gradient, model, config.accumulate), layout)
+    step = make_step(of_batch, tx, model.prepare, check)
     by_loop = {"scan": epochs.scanned, "steps": epochs.stepped, "stream": epochs.streamed}[loop]
-    compiled = partial(by_loop, layout=layout, options=options)
-    check, checked = _check(config, model, dataset, shapes.params)
-    chosen = loss_and_grads(gradient, model, config.accumulate)
-    step = make_step(meshes.annotated(chosen, layout), tx, model.prepare, check)
-    order = partial(shuffle, examples=examples, batch_size=config.batch_size, in_order=not config.shuffle)
-    steps, orders = examples // config.batch_size, seeds.orders(order, config.seeds) if several else order
-    if together == seeds.AT_ONCE:
-        epoch = compiled(seeds.at_once(step), dataset, orders, jax.eval_shape(start, np.uint32(0))[0])
-    else:
-        epoch = compiled(step, dataset, order, shapes)
-        epoch = seeds.in_turn(epoch, config.seeds, steps) if several else epoch
+    epoch, order = _epoch(config, partial(by_loop, layout=layout, options=options), step, on_mesh, start, shapes)
     seconds = time.perf_counter() - began
     evaluate = streaming.in_blocks(make_evaluate(model, options=options), layout)
-    evaluate = meshes.placing(evaluate, layout, as_given, dataset)
     return Trainer(
         model,
-        init,
+        _init(start, config.seeds, layout),
         epoch,
-        evaluate,
+        meshes.placing(evaluate, layout, dataset, on_mesh),
         config.batch_size,
         steps,
         checked,
         loop=loop,
-        compiler=compiled_with,
+        compiler=chosen,
         compile_seconds=seconds,
-        order=orders,
+        order=order,
         seeds=config.seeds,
-        together=together,
+        together=seeds.choose(config),
         layout=layout,
     )
+
+
+def _steps(config: Config, dataset: Dataset) -> int:
+    examples = dataset.train.labels.size
+    if config.batch_size > examples:
+        words = f"batch_size: {config.batch_size} is more than the {examples} training examples"
+        raise ConfigError(words, "batch_size")
+    return examples // config.batch_size
+
+
+def _start(model: Model, tx: optax.GradientTransformation) -> Start:
+    def start(seed: jax.Array) -> tuple[State, jax.Array]:
+        weights_key, shuffle_key = jax.random.split(jax.random.key(seed))
+        return states.init(model, tx, weights_key), shuffle_key
+
+    return start
+
+
+def _laid_out(config: Config, tx: optax.GradientTransformation, start: Start) -> tuple[State, Layout | None]:
+    """Returns the shapes of one seed's state, with the shardings of the layout, and the layout."""
+    shapes, _ = jax.eval_shape(start, np.uint32(0))
+    _check_size(shapes.params, config.seeds)
+    layout = meshes.build(config, tx, shapes)
+    return meshes.placed_shapes(shapes, layout), layout
+
+
+def _init(start: Start, several: int, layout: Layout | None) -> Callable[[int], tuple[State, jax.Array]]:
+    of_all = seeds.starts(start, several) if several > 1 else start
+    compiled = jax.jit(of_all, compiler_options=BARELY_OPTIMISED, **meshes.compiled_for(layout))
+    return lambda seed: compiled(np.uint32(seed))  # as a Python integer, seeds from 2**31 on would overflow
+
+
+def _epoch(
+    config: Config, compiled: Callable[..., Epoch], step: Step, dataset: Dataset, start: Start, shapes: State
+) -> tuple[Epoch, Order]:
+    """Returns the compiled epoch of one seed or of all, and the order of its batches."""
+    examples, steps = dataset.train.labels.size, _steps(config, dataset)
+    order = partial(shuffle, examples=examples, batch_size=config.batch_size, in_order=not config.shuffle)
+    if config.seeds == 1:
+        return compiled(step, dataset, order, shapes), order
+    orders = seeds.orders(order, config.seeds)
+    if seeds.choose(config) == seeds.AT_ONCE:
+        of_all, _ = jax.eval_shape(seeds.starts(start, config.seeds), np.uint32(0))
+        return compiled(seeds.at_once(step), dataset, orders, of_all), orders
+    epoch = compiled(step, dataset, order, shapes)
+    return seeds.in_turn(epoch, config.seeds, steps), orders
 
 
 def _check(config: Config, model: Model, dataset: Dataset, params: Any) -> tuple[Check | None, tuple[Parameter, ...]]:

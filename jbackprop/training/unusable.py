@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jbackprop.training.sections import Data, Network, Optimizer
+from jbackprop.training.sections import CHANNELS, Data, Network, Optimizer
 
 NO_CLASSIFIERS = {
     "deep": "deep gives one number, with a squared error, and names no class: mlp has the same layers",
@@ -19,8 +19,11 @@ def _network(network: Network) -> str | None:
     if network.name == "two_layer" and len(network.hidden) != 1:
         return f"network.hidden: two_layer has one hidden layer, got {list(network.hidden)}"
     if network.name == "graph" and len(set(network.hidden)) != 1:
-        return f"network.hidden: graph adds layers of one width to one another, got {list(network.hidden)}"
-    convolutions = len(network.channels or (0, 0))
+        return (
+            f"network.hidden: graph is a residual perceptron, whose layers are added and have one width, "
+            f"got {list(network.hidden)}"
+        )
+    convolutions = len(network.channels or CHANNELS)
     if network.padding is not None and len(network.padding) != convolutions:
         return f"network.padding: one for each of {convolutions} convolutions, got {list(network.padding)}"
     return None

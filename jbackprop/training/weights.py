@@ -1,11 +1,12 @@
 """Which parameters are weights, and how they are drawn where a configuration says so."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jbackprop.networks.initial import normal_weights
 
 
 def are_weights(params: Any) -> Any:
@@ -43,7 +44,7 @@ def _drawn(key: jax.Array, leaf: jax.Array, kind: str | None) -> jax.Array:
         case "normal":
             return jax.random.normal(key, leaf.shape, leaf.dtype)
         case "fan_in":
-            return jax.random.normal(key, leaf.shape, leaf.dtype) / math.sqrt(math.prod(leaf.shape[:-1]))
+            return normal_weights(key, leaf.shape, leaf.dtype)
         case "lecun_normal":
             return jax.nn.initializers.lecun_normal()(key, leaf.shape, leaf.dtype)
         case _:

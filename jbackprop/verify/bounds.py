@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxprs_in_params
+from jax.extend.core import Literal, jaxprs_in_params
 
 ROUNDING = 8  # roundings that a result may have gone through, in units of eps
 RESULT = 2  # the same for a result that is computed in float32 and rounded once to its own dtype
@@ -23,14 +23,16 @@ def rounding_bound(eps: float, length: int, own: int = RESULT) -> float:
     return own * eps + ROUNDING * (1 + math.sqrt(length)) * min(eps, epsilon(jnp.float32))
 
 
-def formula_bound(eps: float, length: int, amplification: float, error: float = 0.0) -> float:
+def formula_bound(eps: float, length: int, amplification: float, error: float = 0.0, constants: float = 0.0) -> float:
     """Returns the error, as a fraction of max|g|, of a right formula in arithmetic of precision `eps`.
 
     `amplification` is the rounding error seen in the caller's dtype over that dtype's epsilon: how ill-conditioned
     the function is at this point. Where a function names a narrower dtype inside, `eps` is that one's, generosity would
-    cost something, and `error` is what rounding was seen to do.
+    cost something, and `error` is what rounding was seen to do. `constants` is the precision of constants inside, of
+    which rule and oracle may have the rounding of different ones.
     """
     wide = FORMULA * epsilon(np.float64) * (1 + math.sqrt(length) + amplification)
+    wide = max(wide, min(NARROW * constants * (1 + amplification), USELESS))
     if eps <= epsilon(np.float64):
         return wide
     return max(wide, min(rounding_bound(eps, length, own=NARROW) + NARROW * error, USELESS))
@@ -75,12 +77,28 @@ def _terms(equation: Any) -> int:
 
 
 def coarsest_epsilon(jaxpr: Any) -> float:
-    """Returns the epsilon of the narrowest float that a jaxpr computes in: of float64 where nothing is cast down."""
+    """Returns the epsilon of the narrowest float that a jaxpr computes in: of float64 where nothing is cast down.
+
+    Floats made of integers, as random numbers are, were never cast.
+    """
     coarsest = epsilon(np.float64)
     for equation in jaxpr.eqns:
+        if equation.primitive.name == "bitcast_convert_type":
+            continue
         for variable in equation.outvars:
             dtype = getattr(variable.aval, "dtype", None)
             if dtype is not None and jnp.issubdtype(dtype, jnp.inexact):
                 coarsest = max(coarsest, epsilon(dtype))
         coarsest = max([coarsest, *(coarsest_epsilon(nested) for nested in jaxprs_in_params(equation.params))])
+    return coarsest
+
+
+def constant_epsilon(jaxpr: Any) -> float:
+    """Returns the epsilon of the narrowest constant that a jaxpr casts up, 0 where there is none."""
+    coarsest = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type" and isinstance(equation.invars[0], Literal):
+            dtype = equation.invars[0].aval.dtype
+            coarsest = max(coarsest, epsilon(dtype) if jnp.issubdtype(dtype, jnp.inexact) else 0.0)
+        coarsest = max([coarsest, *(constant_epsilon(nested) for nested in jaxprs_in_params(equation.params))])
     return coarsest

@@ -26,11 +26,13 @@ def _examples(reference, **options):
 
 
 def _integers(name):
-    return Refused("images not cast", lambda: (jnp.ones((2, 2), jnp.uint8),), TypeError, f"{name}: z is uint8")
+    words = "z is uint8, not a real floating dtype: cast it first (images: cast to float and scale them, z.astype("
+    return Refused("images not cast", lambda: (jnp.ones((2, 2), jnp.uint8),), TypeError, f"{name}: {words}")
 
 
 def _complex(name):
-    return Refused("complex", lambda: (jnp.ones(2, jnp.complex64),), TypeError, f"{name}: z is complex64, not a real")
+    words = "z is complex64, not a real floating dtype: give z.real or abs(z)"
+    return Refused("complex", lambda: (jnp.ones(2, jnp.complex64),), TypeError, f"{name}: {words}")
 
 
 ELEMENTWISE_RULES = (
@@ -57,6 +59,7 @@ ELEMENTWISE_RULES = (
             _integers("relu"),
             _complex("relu"),
             Refused("no subgradient", lambda: (jnp.ones(2),), ValueError, "relu: at_zero is 2.0", {"at_zero": 2.0}),
+            Refused("a word", lambda: (jnp.ones(2),), TypeError, "at_zero is '1': give one number", {"at_zero": "1"}),
         ),
         benchmarks=of_matrices(jax.nn.relu),
     ),
@@ -77,7 +80,11 @@ ELEMENTWISE_RULES = (
             Special("NaN", ([NAN],), [NAN], ([NAN],)),
             Special("infinities", ([-INF, INF],), [-INF, INF], ([0.25, 1.0],), {"slope": 0.25}),
         ),
-        refused=(_integers("leaky_relu"), _complex("leaky_relu")),
+        refused=(
+            _integers("leaky_relu"),
+            _complex("leaky_relu"),
+            Refused("a word", lambda: (jnp.ones(2),), TypeError, "slope is '1': give one number", {"slope": "1"}),
+        ),
         benchmarks=of_matrices(jax.nn.leaky_relu),
     ),
     RuleCase(

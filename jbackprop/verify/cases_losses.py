@@ -44,8 +44,25 @@ def _softmax_case(name, function, reference, formula, residuals, special):
         ),
         special=special,
         refused=(
-            Refused("no classes", lambda: (jnp.ones((2, 0)),), ValueError, f"{name}: z has shape (2, 0): there are no"),
-            Refused("scalar", lambda: (jnp.float32(1),), ValueError, f"{name}: z has shape () and no axis -1"),
+            Refused(
+                "no classes",
+                lambda: (jnp.ones((2, 0)),),
+                ValueError,
+                f"{name}: z has shape (2, 0): there are no classes along axis -1: give one at least",
+            ),
+            Refused(
+                "scalar",
+                lambda: (jnp.float32(1),),
+                ValueError,
+                f"{name}: z has shape () and no axis -1: give an array with one for classes",
+            ),
+            Refused(
+                "an axis behind the last",
+                lambda: (jnp.ones((1, 3)),),
+                ValueError,
+                f"{name}: z has shape (1, 3) and no axis 3: choose one from -2 to 1",
+                {"axis": 3},
+            ),
             Refused("integers", lambda: (jnp.ones((2, 3), jnp.uint8),), TypeError, f"{name}: z is uint8"),
         ),
         benchmarks=of_classes(normals, reference, (128, 1000)),
@@ -60,7 +77,12 @@ def _error_refusals(name):
             ValueError,
             f"{name}: prediction has shape (3, 1) but target has shape (3,): they must be equal, nothing is broadcast",
         ),
-        Refused("integer target", lambda: (jnp.ones(3), jnp.ones(3, int)), TypeError, f"{name}: target is int"),
+        Refused(
+            "integer target",
+            lambda: (jnp.ones(3), jnp.ones(3, jnp.int32)),
+            TypeError,
+            f"{name}: target is int32, not a real floating dtype: cast it, target.astype(jnp.float32)",
+        ),
     )
 
 
@@ -70,7 +92,7 @@ LOSS_RULES = (
         softmax,
         jax.nn.softmax,
         "dz = p ∘ (dp - Σ_j dp_j p_j)",
-        "z, maximum and sum of each row",
+        "z, the sum of each row",
         (
             Special("large", ([1e4, 0.0],), [1.0, 0.0], ([0.0, 0.0],)),
             Special("a masked class", ([0.0, -INF, 0.0],), [0.5, 0.0, 0.5], ([0.0, 0.0, 0.0],)),
@@ -85,7 +107,7 @@ LOSS_RULES = (
         log_softmax,
         jax.nn.log_softmax,
         "dz = dy - p Σ_j dy_j,  p = exp(y)",
-        "z, maximum and sum of each row",
+        "z, the sum of each row",
         (
             Special("large", ([1e4, 0.0],), [0.0, -1e4], ([-1.0, 1.0],)),
             Special("one +inf", ([INF, 0.0],), [0.0, -INF], ([-1.0, 1.0],)),

@@ -77,6 +77,13 @@ def _pool_refusals(name):
             {"window": 4},
         ),
         Refused(
+            "an image of no height",
+            lambda: (jnp.ones((1, 0, 3, 1)),),
+            ValueError,
+            "does not fit into height 0 padded by (0, 0): give images of one element at least",
+            {"padding": "SAME"},
+        ),
+        Refused(
             "windows of padding alone",
             lambda: (jnp.ones((1, 4, 4, 1)),),
             ValueError,
@@ -90,7 +97,7 @@ def _pool_refusals(name):
             "padding in lower case",
             lambda: (jnp.ones((1, 4, 4, 1)),),
             ValueError,
-            f"{name}: padding is 'same': give 'VALID', 'SAME' or ((top, bottom), (left, right))",
+            f"{name}: padding is 'same': give 'VALID', 'SAME' or tuples ((top, bottom), (left, right))",
             {"padding": "same"},
         ),
     )
@@ -178,8 +185,14 @@ SPATIAL_RULES = (
                 "stride that is no integer",
                 lambda: (jnp.ones((1, 4, 4, 1)), jnp.ones((2, 2, 1, 1))),
                 TypeError,
-                "conv2d: stride is 1.5: give an integer or a pair of integers",
+                "conv2d: stride is 1.5: give an integer or a tuple (height, width)",
                 {"stride": 1.5},
+            ),
+            Refused(
+                "an empty kernel",
+                lambda: (jnp.ones((1, 4, 4, 1)), jnp.ones((0, 2, 1, 1))),
+                ValueError,
+                "conv2d: the kernel is empty (x (1, 4, 4, 1), w (0, 2, 1, 1)): its height and width must be 1 at least",
             ),
         ),
         benchmarks=(

@@ -20,7 +20,9 @@ from jbackprop.verify.second_order import second_order_check
 from jbackprop.verify.structure import bwd_check, fwd_check
 from jbackprop.verify.transformations import sharding_check, transformation_checks
 
-SIDES_WITH_THE_RULE = "note: finite differences agree with the rule, not with autodiff: the primal stops a gradient"
+SIDES_WITH_THE_RULE = (
+    "note: the rule agrees with finite differences, autodiff of the primal does not: it stops a gradient"
+)
 CUSTOM_JVP_IS_WRONG = "no: a custom_jvp inside is wrong; `reference=automatic(f, custom_jvp=True)` names the argument"
 
 Function = Callable[..., Any]
@@ -105,10 +107,7 @@ def finite_difference_check(
     if agrees:
         return None, "note: finite differences contradict autodiff of the primal, which stops a gradient somewhere"
     if opinion.of_rule:
-        return (
-            None,
-            "note: the rule agrees with finite differences, autodiff of the primal does not: it stops a gradient",
-        )
+        return None, SIDES_WITH_THE_RULE
     return None, ""
 
 

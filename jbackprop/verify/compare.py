@@ -68,7 +68,8 @@ def compare_vjp(
     >>> print(report.diagnoses[0])
     dw: -1 x the right answer: the sign is wrong
     """
-    _require_options(seeds, kinks, skip, nondiff)
+    _require_numbers(rtol, seed, seeds)
+    _require_options(cotangents, nondiff, kinks, skip)
     function = as_function(f)
     options = dict(kwargs or {})
     report = None
@@ -97,9 +98,21 @@ def check_vjp(f: Function | tuple[Function, Function], *args: Any, **options: An
     return report
 
 
-def _require_options(seeds: int, kinks: str, skip: Sequence[str], nondiff: Sequence[str]) -> None:
+def _require_numbers(rtol: float | None, seed: int, seeds: int) -> None:
+    if rtol is not None and not 0 <= rtol < np.inf:
+        raise ValueError(f"compare_vjp: rtol is a fraction of max|g| from 0 on, such as 1e-3, not {rtol}")
+    if seed < 0:
+        raise ValueError(f"compare_vjp: seed is a whole number from 0 on, not {seed}")
     if seeds < 1:
         raise ValueError(f"compare_vjp: seeds is the number of seeds to try, at least 1, not {seeds}")
+
+
+def _require_options(
+    cotangents: Mapping[str, Any] | None, nondiff: Sequence[str], kinks: str, skip: Sequence[str]
+) -> None:
+    if cotangents is not None and not isinstance(cotangents, Mapping):
+        found = type(cotangents).__name__
+        raise TypeError(f"compare_vjp: cotangents are a dictionary by name, not a {found}: write {{'mine': dy}}")
     if isinstance(nondiff, str):
         raise ValueError(f"compare_vjp: nondiff is a sequence of names, not {nondiff!r}: write ({nondiff!r},)")
     if kinks not in ("subgradient", "match"):

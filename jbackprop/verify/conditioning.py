@@ -9,7 +9,7 @@ from jbackprop.verify.cotangents import CONDITIONING
 from jbackprop.verify.distance import as_double, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.verdict import faults, sentence
+from jbackprop.verify.verdict import faults, spoken
 
 DRAWS = 3
 MORE, MOST = 8, 1e-2
@@ -27,7 +27,7 @@ def explain_by_conditioning(comparison: Comparison, faulty: Sequence[int], seed:
         return {}
     moved, further = (_moved_by(roundings, comparison, seed) for roundings in (1, MORE))
     return {
-        i: f"as accurate as its arguments: one rounding of them changes it by {sentence(moved[i])} of max|g|"
+        i: f"as accurate as its arguments: one rounding of them changes it by {spoken(moved[i])} of max|g|"
         for i in asked
         # at a tie the gradient jumps, however far the arguments move: that is no conditioning
         if moved[i] < MOST

@@ -17,8 +17,8 @@ from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import ACCURACY, Comparison, nan_allowed
 from jbackprop.verify.pullback import Pulled, pullback
 from jbackprop.verify.report import Check
-from jbackprop.verify.structure import first_line
-from jbackprop.verify.verdict import sentence
+from jbackprop.verify.structure import in_one_line
+from jbackprop.verify.verdict import spoken
 
 Arrays = Sequence[Any]
 
@@ -41,7 +41,8 @@ def value_check(name: str, comparison: Comparison, wanted: Arrays, wanted64: Arr
             one64, other64 = as_numpy(found64[i]), as_numpy(wanted64[i])
             rounding = max(finite_gap(as_numpy(one), one64), finite_gap(as_numpy(other), other64)) / scale
             eps = max(bounds.coarsest_epsilon(run.jaxpr) for run in (comparison.rule64, comparison.oracle64))
-            allowed64 = bounds.formula_bound(eps, 1, root + rounding / bounds.epsilon(other.dtype)) * scale
+            amplification = root + rounding / bounds.epsilon(other.dtype)
+            allowed64 = bounds.formula_bound(eps, 1, amplification, constants=comparison.constants) * scale
             allowed = max(allowed, ACCURACY * finite_gap(as_numpy(other), other64))
             if gap(one64, other64) > max(allowed64, _rtol(comparison, scale)):
                 return Check(name, False, _off_by(gap(one64, other64), other))
@@ -115,7 +116,7 @@ def jit_check(f: Callable[..., Any], call: Call, comparison: Comparison) -> Chec
     try:
         eager = pullback(f, call)(call.values, d_out)
     except Exception as error:  # a rule that needs `jit` is a finding
-        return Check(JIT, False, first_line(error))
+        return Check(JIT, False, in_one_line(error))
     return same(JIT, call, comparison, eager, comparison.rule.pulled["random"])
 
 
@@ -141,7 +142,7 @@ def name_of(call: Call, i: int) -> str:
 
 
 def _far(call: Call, i: int, distance: float, scale: float) -> str:
-    return f"d{name_of(call, i)} is off by {sentence(relative(distance, scale))} of max|g|"
+    return f"d{name_of(call, i)} is off by {spoken(relative(distance, scale))} of max|g|"
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -159,4 +160,4 @@ def _rtol(comparison: Comparison, scale: float) -> float:
 
 
 def _off_by(distance: float, wanted: Any) -> str:
-    return f"off by {sentence(relative(distance, largest(as_numpy(wanted))))} of max|y|"
+    return f"off by {spoken(relative(distance, largest(as_numpy(wanted))))} of max|y|"

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,12 +17,11 @@ from jbackprop.verify.clauses import SIDES_WITH_THE_RULE
 from jbackprop.verify.contract import name_of
 from jbackprop.verify.diagnosis import Setting, diagnose
 from jbackprop.verify.distance import as_double
-from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.kinks import Kinks
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.pullback import Pulled
 from jbackprop.verify.report import Check, Diagnosis, Row
-from jbackprop.verify.rule import Rule
+from jbackprop.verify.rule import Rule, arrays, pulled_back
+from jbackprop.verify.run import run_at
 
 SOME_ROUNDINGS = 32
 CLOSE = 1e-6  # a formula error that float32 hardly shows
@@ -65,10 +64,9 @@ def explain(
     narrow = _narrower_than_the_oracle(comparison)
     if impure:  # everything else is compared with something else each time
         return tuple(impure)
-    of_rows = [_of_row(row, setting, narrow) for row in wrong]
-    if SIDES_WITH_THE_RULE in notes:
-        of_rows = [Diagnosis(row.argument, "unexplained", STOPPED) for row in wrong]
-    elif comparison is not None and kinks.forgiven:
+    stopped = SIDES_WITH_THE_RULE in notes
+    of_rows = [_of_row(row, setting, narrow, stopped) for row in wrong]
+    if not stopped and comparison is not None and kinks.forgiven:
         places = {name_of(call, i): words for i, words in kinks.forgiven.items()}
         declined = [Diagnosis(row.argument, "ties", f"{places.get(row.argument)}: {MATCH}") for row in wrong]
         of_rows = [d if d.argument in places else one for d, one in zip(declined, of_rows, strict=True)]
@@ -87,11 +85,9 @@ def raw_of_wrong_shape(rule: Rule | None, call: Call, d_out: Sequence[Any]) -> d
     try:
         out, residuals = rule.fwd(*rule.args)
         cotangent = jax.tree.unflatten(jax.tree.structure(out), list(map(jnp.asarray, d_out)))
-        returned = rule.bwd(*(rule.args[i] for i in sorted(rule.static)), residuals, cotangent)
-        names = [name for i, name in enumerate(rule.names) if i not in rule.static]
-        arguments = [arg for i, arg in enumerate(rule.args) if i not in rule.static]
+        returned = pulled_back(rule, residuals, cotangent)
         found = {}
-        for name, argument, ct in zip(names, arguments, returned, strict=True):
+        for name, argument, ct in zip(rule.array_names, arrays(rule), returned, strict=True):
             for path, leaf in jax.tree_util.tree_leaves_with_path(ct):
                 wanted = dict(jax.tree_util.tree_leaves_with_path(argument)).get(path)
                 if wanted is not None and np.shape(wanted) != np.shape(leaf):
@@ -121,7 +117,7 @@ def _narrower_than_the_oracle(comparison: Comparison | None) -> float:
     return rule if rule > oracle else 0.0
 
 
-def _of_row(row: Row, setting: Setting | None, narrow: float) -> Diagnosis:
+def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> Diagnosis:
     words = row.verdict.removeprefix("wrong: ")
     if words.startswith("None"):
         return Diagnosis(row.argument, "zero", "bwd returns None, which stands for a gradient of zero")
@@ -135,6 +131,8 @@ def _of_row(row: Row, setting: Setting | None, narrow: float) -> Diagnosis:
     if words.startswith("rounding error"):
         sizes, remedy = words.removeprefix("rounding error "), "sum in float32 and cast once at the end"
         return Diagnosis(row.argument, "accuracy", f"the formula is right, the rounding is not: {sizes}; {remedy}")
+    if stopped:  # the rule is right by the values themselves, so it is the oracle that differs
+        return Diagnosis(row.argument, "unexplained", STOPPED)
     found = None
     if setting is not None:
         names = setting.names
@@ -157,10 +155,9 @@ def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], ra
     if rule is None or oracle is None:
         rule, oracle = comparison.rule, comparison.oracle
     values = next(iter(oracle.pulled.values())).values
-    both = _both(comparison, [value.dtype for value in values])
     pulled = {name: (rule.pulled[name], oracle.pulled[name]) for name in oracle.pulled}
     if "another random" not in pulled:  # of large arrays, where one is enough to see a mistake and not to name it
-        ours, theirs = both(comparison.inputs, comparison.cotangents["another random"])
+        ours, theirs = run_at(comparison, comparison.inputs, comparison.cotangents["another random"])
         pulled["another random"] = (ours, theirs)
     bounds = [leaf.bounds.formula if wide else leaf.bounds.repeated for leaf in comparison.leaves]
     return Setting(
@@ -170,22 +167,8 @@ def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], ra
         cotangents={name: tuple(map(as_double, comparison.cotangents[name])) for name in pulled},
         manual={name: tuple(map(as_double, ours.cotangents)) for name, (ours, _) in pulled.items()},
         oracle={name: tuple(map(as_double, theirs.cotangents)) for name, (_, theirs) in pulled.items()},
-        pull=lambda inputs, d_out: list(map(as_double, both(inputs, d_out)[1].cotangents)),
+        pull=lambda inputs, d_out: list(map(as_double, run_at(comparison, inputs, d_out)[1].cotangents)),
         tolerance=min(max(1e-9, 100 * max(bounds)), 1e-2),
         kinked=tuple(masks),
         raw=raw,
     )
-
-
-def _both(comparison: Comparison, dtypes: Sequence[Any]) -> Callable[[Sequence[Any], Sequence[Any]], list[Pulled]]:
-    """Rule and oracle at other inputs and cotangents, compiled already."""
-
-    def run(inputs: Sequence[Any], d_out: Sequence[Any]) -> list[Pulled]:
-        cast = [np.asarray(ct).astype(dtype) for ct, dtype in zip(d_out, dtypes, strict=True)]
-        if comparison.run64 is None:
-            given = [np.asarray(x).astype(leaf.dtype) for x, leaf in zip(inputs, comparison.leaves, strict=True)]
-            return comparison.run(given, cast)
-        with float64_scope():
-            return comparison.run64(to_float64(list(inputs)), cast)
-
-    return run

@@ -18,6 +18,7 @@ from jbackprop.verify.distance import as_double
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.pullback import split_outputs
+from jbackprop.verify.widen import carried_in_float64
 
 STEPS = (1e-5, 1e-6)  # of max|x|; two, since a difference that is a derivative does not depend on the step
 AGREE = 1e-4
@@ -29,13 +30,17 @@ def directional_derivatives(primal: Callable[..., Any], call: Call, comparison: 
     rng = np.random.default_rng([seed, DIFFERENCES])
     assert comparison.rule64 is not None
     assert comparison.oracle64 is not None
+    assert comparison.traced64 is not None
     values = [as_double(x) for x in to_float64(comparison.inputs)]
     scales = [float(np.max(np.abs(x[np.isfinite(x)]), initial=0.0)) or 1.0 for x in values]
     rule, oracle = (run.pulled["random"].cotangents for run in (comparison.rule64, comparison.oracle64))
     d_out = [as_double(ct) for ct in comparison.cotangents["random"]]
     differences, derivatives = [], []
     with float64_scope():
-        run = jax.jit(lambda leaves: split_outputs(primal, call, leaves)[0])
+        value = carried_in_float64(
+            lambda leaves: split_outputs(primal, call, leaves)[0], [comparison.traced64.leaves], comparison.traced64
+        )
+        run = jax.jit(value)
         for _ in range(DIRECTIONS):
             v = [np.asarray(scale * rng.standard_normal(x.shape)) for scale, x in zip(scales, values, strict=True)]
             differences.append([side for step in STEPS for side in _one_sided(run, values, v, step, d_out)])

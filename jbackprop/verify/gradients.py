@@ -32,9 +32,13 @@ class GradientErrors:
 
 
 @dataclass(frozen=True)
-class GradientRow(GradientErrors):
+class GradientRow:
     """The errors of one leaf of the parameters, and that of its automatic gradient against the float64 one."""
 
+    explicit_error: float
+    rules_error: float
+    explicit_error_float64: float
+    rules_error_float64: float
     path: str
     shape: tuple[int, ...]
     dtype: str
@@ -162,5 +166,5 @@ def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def _figures(errors: GradientErrors) -> tuple[str, ...]:
+def _figures(errors: GradientErrors | GradientRow) -> tuple[str, ...]:
     return tuple(figure(getattr(errors, name)) for name in ERRORS)

@@ -57,9 +57,9 @@ def _verdict(report: Report) -> str:
 
 
 def _findings(report: Report) -> str:
-    """What is wrong, in words: the diagnoses, then the gradients and checks that have none."""
+    """What is wrong, in words: the diagnoses of gradients, then the gradients that have none, then the checks."""
     explained = {diagnosis.argument for diagnosis in report.diagnoses}
-    found = [(f"d{d.argument}", d.sentence) for d in report.diagnoses]
+    found = [(f"d{d.argument}", d.sentence) for d in report.diagnoses if d.argument]
     found += [(f"d{row.argument}", _reason(row)) for row in report.rows if not row.ok and row.argument not in explained]
     found += [(check.name, check.detail or "does not hold") for check in report.checks if not check.ok]
     items = "".join(f"<li><b>{escape(name)}</b>: {escape(sentence)}</li>" for name, sentence in found)

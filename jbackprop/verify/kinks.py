@@ -17,9 +17,10 @@ import numpy as np
 from jbackprop.verify.bounds import coarsest_epsilon
 from jbackprop.verify.cotangents import KINKS
 from jbackprop.verify.distance import as_double
-from jbackprop.verify.float64 import float64_scope, to_float64
+from jbackprop.verify.float64 import to_float64
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.pullback import Pulled
+from jbackprop.verify.run import run_at
 
 SAMPLES, PROBES, ORDERS = 12, 24, 32
 WIDEST = 16  # rounds in which a tie may grow
@@ -67,11 +68,7 @@ class _Around(NamedTuple):
 
     def _pulled(self, moves: Arrays) -> list[Pulled]:
         moved = [x + step * move for x, step, move in zip(self.leaves, self.steps, moves, strict=True)]
-        if self.comparison.run64 is None:
-            given = [np.asarray(x).astype(leaf.dtype) for x, leaf in zip(moved, self.comparison.leaves, strict=True)]
-            return self.comparison.run(given, self.d_out)
-        with float64_scope():
-            return self.comparison.run64(moved, self.d_out)
+        return run_at(self.comparison, moved, self.d_out)
 
 
 def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -> Kinks:

@@ -12,6 +12,7 @@ import numpy as np
 from jbackprop.verify import bounds
 from jbackprop.verify.distance import accept_nan, as_numpy, finite_gap, gap, gap_from, gap_to_exact, largest, relative
 from jbackprop.verify.pullback import Evaluation, Pulled, Run
+from jbackprop.verify.widen import AsTraced
 
 ACCURACY = 8  # times the rounding error of automatic differentiation still counts as equally accurate
 STABLE = 1 / 8  # noise agrees less in two precisions than to this fraction of itself
@@ -64,7 +65,7 @@ class Comparison:
     """Rule and oracle evaluated in the caller's dtypes and in float64 (None where that is not possible).
 
     `run` and `run64` evaluate both once more, at other leaves and cotangents of the same shapes, rule first; `run_rule`
-    and `run_rule64` the rule alone.
+    and `run_rule64` the rule alone. `traced64` is how other functions are traced for a float64 run.
     """
 
     rule: Evaluation
@@ -75,6 +76,7 @@ class Comparison:
     run_rule: Callable[[Sequence[Any], Sequence[Any]], Pulled]
     run64: Run | None
     run_rule64: Callable[[Sequence[Any], Sequence[Any]], Pulled] | None
+    traced64: AsTraced | None
     cotangents: Mapping[str, tuple[np.ndarray, ...]]
     inputs: tuple[Any, ...]
     rtol: float | None
@@ -86,9 +88,15 @@ class Comparison:
         for i, value in enumerate(self.inputs):
             dtype = jnp.asarray(value).dtype
             length, inside = bounds.longest_sum(self.oracle.jaxpr), _epsilon_inside(self, dtype)
-            gaps = _leaf_gaps(self, i, dtype, length, inside)
+            gaps = _leaf_gaps(self, i, dtype, length, max(inside, self.constants))
             found.append(Leaf(dtype, gaps, _leaf_bounds(self, gaps, dtype, length, inside)))
         return tuple(found)
+
+    @functools.cached_property
+    def constants(self) -> float:
+        """The precision of narrow constants in the float64 run, 0 where there are none."""
+        runs = (self.rule64, self.oracle64) if self.rule64 is not self.rule else ()
+        return max((bounds.constant_epsilon(run.jaxpr) for run in runs if run), default=0.0)
 
 
 def _epsilon_inside(comparison: Comparison, dtype: Any) -> float:
@@ -162,9 +170,10 @@ def _leaf_bounds(comparison: Comparison, found: tuple[Gaps, ...], dtype: Any, le
         error = max((relative(min(one, most), g.scale) for one, most, g in rounded if not g.zero), default=0.0)
         amplification = error / bounds.epsilon(dtype)
         error *= min(1.0, inside / bounds.epsilon(dtype))  # what rounding does where float64 is left for no less
-    formula = bounds.formula_bound(inside, length, amplification, error)
+    formula = bounds.formula_bound(inside, length, amplification, error, comparison.constants)
     # That a rule is narrow inside excuses its run in float64, not that it is less accurate than autodiff.
-    shared = bounds.formula_bound(bounds.coarsest_epsilon(comparison.oracle64.jaxpr), length, amplification, error)
+    oracle = bounds.coarsest_epsilon(comparison.oracle64.jaxpr)
+    shared = bounds.formula_bound(oracle, length, amplification, error, comparison.constants)
     return Bounds(max(rounding, shared), formula, max(repeated, formula), underflow)
 
 

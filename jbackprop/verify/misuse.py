@@ -9,7 +9,7 @@ import jax
 from jax.core import Tracer
 
 from jbackprop.verify.rule import Rule, is_rule
-from jbackprop.verify.structure import first_line
+from jbackprop.verify.structure import in_one_line
 
 
 def in_words(error: Exception, rule: Rule | None) -> str:
@@ -27,13 +27,13 @@ def in_words(error: Exception, rule: Rule | None) -> str:
         what = names or "a value that is differentiated"
         return f"the rule closes over {what}: pass it as an argument and return its cotangent from bwd"
     if rule is None or not isinstance(error, TypeError):
-        return first_line(error)
+        return in_one_line(error)
     if rule.plain and not _accepts(rule.bwd, len(rule.static) + 2):
         return f"bwd is called as {called(rule)}, which its signature {inspect.signature(rule.bwd)} does not take"
     if not _accepts(rule.fwd, len(rule.args)):
         arguments = ", ".join(rule.names)
         return f"fwd is called with all {len(rule.args)} arguments of the primal, also the static ones: {arguments}"
-    return first_line(error)
+    return in_one_line(error)
 
 
 def called(rule: Rule) -> str:
@@ -45,7 +45,7 @@ def residuals_in_words(error: Exception, rule: Rule, saved: Any) -> str:
     """Returns the error of a `bwd` that runs wrong, with the structure of what it was given."""
     explained = in_words(error, rule)
     unpacking = isinstance(error, TypeError | ValueError | AttributeError | KeyError | IndexError)
-    if explained != first_line(error) or not unpacking:
+    if explained != in_one_line(error) or not unpacking:
         return explained
     shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else leaf, saved)
     return f"{explained}; bwd received residuals of structure {shapes}, as fwd saved them".replace("'", "")

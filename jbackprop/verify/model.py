@@ -11,7 +11,7 @@ from jbackprop.verify.model_findings import findings
 from jbackprop.verify.model_report import ModelError, ModelReport
 from jbackprop.verify.model_rows import layer_rows, parameter_rows
 from jbackprop.verify.model_steps import Step, program
-from jbackprop.verify.structure import first_line
+from jbackprop.verify.structure import in_one_line
 
 
 def compare_model(
@@ -116,7 +116,7 @@ def _measured(call: ModelCall, trusted: frozenset[int]) -> tuple[Precision, Prec
         with float64_scope():
             wide = _in_precision(call, to_float64(call.inputs), trusted)
     except Exception as error:  # a model may refuse float64, or mix it with float32 in an operation that cannot
-        return given, None, (_no_float64(first_line(error)),)
+        return given, None, (_no_float64(in_one_line(error)),)
     if [_type(step) for step in wide.program.layers] != [_type(step) for step in given.program.layers]:
         return given, None, (_no_float64("the model has other layers there"),)
     return given, wide, ()

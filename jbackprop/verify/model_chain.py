@@ -13,7 +13,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.model_steps import Program, Step, evaluate_steps
-from jbackprop.verify.structure import first_line
+from jbackprop.verify.structure import in_one_line
 
 Arrays = tuple[Any, ...]
 
@@ -153,7 +153,7 @@ def _attempt(f: Any, *args: Any) -> tuple[_Traced | None, str]:
     try:
         return _trace(f, *args), ""
     except Exception as error:
-        return None, first_line(error)
+        return None, in_one_line(error)
 
 
 def _zeros(step: Step, positions: Sequence[int], read: bool) -> Arrays:

@@ -8,7 +8,7 @@ import numpy as np
 from jbackprop.verify import bounds
 from jbackprop.verify.distance import accept_nan, as_double, finite_gap, gap, gap_from, gap_to_exact, largest, relative
 from jbackprop.verify.measure import ACCURACY, STABLE
-from jbackprop.verify.verdict import sentence
+from jbackprop.verify.verdict import spoken
 
 SAME = 1e-3  # of max|g|: a cotangent this near to a multiple of the right one is called that multiple
 
@@ -93,7 +93,7 @@ def judge(pair: Pair, dtype: Any, computed: Arithmetic) -> Judgement:
     if formula > max(allowed64 * scale, computed.noise * computed.eps64 if zero else 0.0):
         return Judgement(*errors, _words("formula error", formula, scale))
     if exact > max(allowed32 * scale, floor, computed.noise * eps if zero else 0.0, ACCURACY * ours):
-        automatic_error = f", automatic {sentence(relative(ours, scale))}"
+        automatic_error = f", automatic {spoken(relative(ours, scale))}"
         return Judgement(*errors, _words("rounding error", exact, scale) + automatic_error)
     return Judgement(*errors, "")
 
@@ -116,4 +116,4 @@ def _words(kind: str, distance: float, scale: float) -> str:
     if np.isinf(distance):
         return "NaN or infinity in one cotangent and not in the other"
     error = relative(distance, scale)
-    return "not zero where the right answer is" if np.isinf(error) else f"{kind} {sentence(error)} of max|g|"
+    return "not zero where the right answer is" if np.isinf(error) else f"{kind} {spoken(error)} of max|g|"

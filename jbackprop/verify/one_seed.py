@@ -27,7 +27,7 @@ from jbackprop.verify.report import Check, Report, Row
 from jbackprop.verify.reproduce import call_in_words, environment
 from jbackprop.verify.rule import Rule, find_rule
 from jbackprop.verify.run import compared
-from jbackprop.verify.structure import first_line
+from jbackprop.verify.structure import in_one_line
 from jbackprop.verify.vacuous import blind_spots
 from jbackprop.verify.verdict import argument_rows, faults, wrong_in_formula
 
@@ -173,7 +173,7 @@ def _named_cotangents(
         outputs, _ = jax.eval_shape(lambda values: split_outputs(primal, call, values), call.values)
     except Exception as error:
         words = in_words(error, rule)
-        if words == first_line(error):
+        if words == in_one_line(error):
             raise
         raise TypeError(f"compare_vjp: {function_name(f)}: {words}") from error
     if not outputs:

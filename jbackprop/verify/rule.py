@@ -27,6 +27,10 @@ class Rule(NamedTuple):
     def static_names(self) -> frozenset[str]:
         return frozenset(self.names[i] for i in self.static)
 
+    @property
+    def array_names(self) -> list[str]:
+        return [name for i, name in enumerate(self.names) if i not in self.static]
+
 
 def find_rule(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rule | None:
     """Returns the rule that `f` is, also inside `functools.partial` and `jax.jit`, or None where `f` is none itself."""
@@ -68,11 +72,11 @@ def raw_cotangents(rule: Rule, d_out: Any) -> Returned:
         _, residuals = rule.fwd(*_with_arrays(rule, values))
         saved = jax.tree.map(_struct, residuals)
         try:
-            returned.append(Returned(saved, jax.tree.map(_struct, _pulled_back(rule, residuals, d_out)), None))
+            returned.append(Returned(saved, jax.tree.map(_struct, pulled_back(rule, residuals, d_out)), None))
         except Exception as error:  # a finding, which the caller words
             returned.append(Returned(saved, None, error))
 
-    jax.eval_shape(run, _arrays(rule), d_out)
+    jax.eval_shape(run, arrays(rule), d_out)
     return returned[0]
 
 
@@ -80,21 +84,22 @@ def traced_alone(rule: Rule, d_out: Any) -> ClosedJaxpr:
     """Traces one call of `fwd` and `bwd`, as Python runs them now and not as JAX remembers them."""
 
     def run(values: list[Any], d_out: Any) -> Any:
-        return _pulled_back(rule, rule.fwd(*_with_arrays(rule, values))[1], d_out)
+        return pulled_back(rule, rule.fwd(*_with_arrays(rule, values))[1], d_out)
 
-    return jax.make_jaxpr(run)(_arrays(rule), d_out)
+    return jax.make_jaxpr(run)(arrays(rule), d_out)
 
 
 def zero_cotangent(rule: Rule) -> Any:
     """Returns zeros like the primal's output, float0 where that is no float."""
-    out = jax.eval_shape(lambda values: rule.primal(*_with_arrays(rule, values)), _arrays(rule))
+    out = jax.eval_shape(lambda values: rule.primal(*_with_arrays(rule, values)), arrays(rule))
     return jax.tree.map(
         lambda leaf: np.zeros(leaf.shape, leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.inexact) else jax.dtypes.float0),
         out,
     )
 
 
-def _arrays(rule: Rule) -> list[Any]:
+def arrays(rule: Rule) -> list[Any]:
+    """Returns the arguments that get a cotangent, in the order of `array_names`."""
     return [arg for i, arg in enumerate(rule.args) if i not in rule.static]
 
 
@@ -103,7 +108,8 @@ def _with_arrays(rule: Rule, values: list[Any]) -> list[Any]:
     return [arg if i in rule.static else next(left) for i, arg in enumerate(rule.args)]
 
 
-def _pulled_back(rule: Rule, residuals: Any, d_out: Any) -> Any:
+def pulled_back(rule: Rule, residuals: Any, d_out: Any) -> Any:
+    """Returns what `bwd` itself returns."""
     return rule.bwd(*(rule.args[i] for i in sorted(rule.static)), residuals, d_out)
 
 

@@ -1,25 +1,31 @@
 """Rule and oracle run with every cotangent, in the caller's dtypes and once more in float64."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jbackprop.verify.arguments import Call, large
-from jbackprop.verify.bounds import USELESS
+from jbackprop.verify.bounds import USELESS, coarsest_epsilon, epsilon
 from jbackprop.verify.cotangents import OF_RULE_ALONE, Cotangents, of_large
 from jbackprop.verify.distance import as_numpy, finite_gap, largest
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.pullback import Evaluation, Run, RunOne, Traced, compiled, evaluate, split_outputs, trace
-from jbackprop.verify.structure import first_line
+from jbackprop.verify.pullback import Evaluation, Pulled, Run, RunOne, Traced, compiled, evaluate, split_outputs, trace
+from jbackprop.verify.structure import in_one_line
+from jbackprop.verify.widen import AsTraced, widened
 
-DRAWS_OTHERWISE = (
-    "note: no float64 run, formula and rounding are not told apart: random numbers inside are others in float64; "
-    "draw them in a dtype that does not change, as bernoulli(key, jnp.float32(p))"
-)
-Wide = tuple[tuple[Evaluation, Evaluation], tuple[Run, RunOne]]
+
+class _Wide(NamedTuple):
+    """The part of a `Comparison` that is in float64."""
+
+    rule: Evaluation
+    oracle: Evaluation
+    run: Run
+    run_rule: RunOne
+    traced: AsTraced
 
 
 def compared(
@@ -36,14 +42,41 @@ def compared(
     run, run_rule = (_apart if large(call) else _together)(traced, call.values, given["random"])
     if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
         rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
-        runs = (run, run_rule, run, run_rule)
-        return Comparison(rule_run, oracle_run, rule_run, oracle_run, *runs, named, call.values, rtol), ()
-    in_float64, notes = _in_float64(f, oracle, call, wide)
-    rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
-    if in_float64 and _draws_otherwise(oracle_run, in_float64[0][1]):
-        in_float64, notes = None, (DRAWS_OTHERWISE,)
-    evaluations, runs = in_float64 or ((None, None), (None, None))
-    return Comparison(rule_run, oracle_run, *evaluations, run, run_rule, *runs, named, call.values, rtol), notes
+        in_float64, notes = (
+            _Wide(rule_run, oracle_run, run, run_rule, _way(call, traced, True, epsilon(np.float64))),
+            (),
+        )
+    else:
+        in_float64, notes = _in_float64(f, oracle, call, wide, traced)
+        rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
+        if in_float64 and _draws_otherwise(oracle_run, in_float64.oracle):
+            in_float64, notes = _as_traced(call, wide, traced)
+    rule64, oracle64, run64, run_rule64, traced64 = in_float64 or (None,) * 5
+    return Comparison(
+        rule_run,
+        oracle_run,
+        rule64,
+        oracle64,
+        run,
+        run_rule,
+        run64,
+        run_rule64,
+        traced64,
+        named,
+        call.values,
+        rtol,
+    ), notes
+
+
+def run_at(comparison: Comparison, inputs: Sequence[Any], d_out: Sequence[Any]) -> list[Pulled]:
+    """Returns rule and oracle at other inputs and cotangents: in float64, or in the caller's dtypes without it."""
+    values = next(iter((comparison.oracle64 or comparison.oracle).pulled.values())).values
+    cast = [np.asarray(ct).astype(value.dtype) for ct, value in zip(d_out, values, strict=True)]
+    if comparison.run64 is None:
+        given = [np.asarray(x).astype(leaf.dtype) for x, leaf in zip(inputs, comparison.leaves, strict=True)]
+        return comparison.run(given, cast)
+    with float64_scope():
+        return comparison.run64(to_float64(list(inputs)), cast)
 
 
 def _draws_otherwise(oracle: Evaluation, oracle64: Evaluation) -> bool:
@@ -68,22 +101,58 @@ def _apart(traced: Sequence[Traced], values: Sequence[Any], d_out: Sequence[Any]
 
 
 def _in_float64(
-    f: Callable[..., Any], oracle: Callable[..., Any], call: Call, named: Mapping[str, Cotangents]
-) -> tuple[Wide | None, tuple[str, ...]]:
-    """Runs rule and oracle again in float64; where that is impossible the caller's dtype must do, with a note."""
+    f: Callable[..., Any],
+    oracle: Callable[..., Any],
+    call: Call,
+    named: Mapping[str, Cotangents],
+    given: Sequence[Traced],
+) -> tuple[_Wide | None, tuple[str, ...]]:
+    """Runs rule and oracle again, traced with float64; where they refuse that, as they were traced in `given`."""
     values = to_float64(call.values)
     try:
         with float64_scope():
-            # As an argument, since JAX takes no float64 constant under `vmap`; float32 where a function says so.
-            outputs, _ = jax.eval_shape(lambda leaves: split_outputs(oracle, call, leaves), values)
-            wide = {
-                name: tuple(ct.astype(out.dtype) for ct, out in zip(to_float64(d_out), outputs, strict=True))
-                for name, d_out in named.items()
-            }
-            traced = [trace(function, call, values, wide["random"]) for function in (f, oracle)]
-            run, run_rule = _together(traced, values, wide["random"])
-            rule_run, oracle_run = evaluate(traced, values, wide, run, run_rule)
-            return ((rule_run, oracle_run), (run, run_rule)), ()
-    except Exception as error:  # a function may refuse float64, or mix it with float32 in an operation that cannot
-        note = f"note: no float64 run, formula and rounding are not told apart: {first_line(error)}"
+            d_out, _ = jax.eval_shape(lambda leaves: split_outputs(oracle, call, leaves), values)
+            traced = [trace(function, call, values, d_out) for function in (f, oracle)]
+            return _evaluated(call, named, traced, _way(call, traced, True, _floor(call, given))), ()
+    except Exception:  # a function may refuse float64, or mix it with float32 in an operation that cannot
+        return _as_traced(call, named, given)
+
+
+def _as_traced(
+    call: Call, named: Mapping[str, Cotangents], given: Sequence[Traced]
+) -> tuple[_Wide | None, tuple[str, ...]]:
+    """Runs rule and oracle again in float64 as they were traced in the caller's dtypes, so with the same random bits.
+
+    What Python made of a dtype while they were traced, such as its epsilon, stays as it was.
+    """
+    x64 = bool(jax.config.read("jax_enable_x64"))
+    try:
+        with float64_scope():
+            return _evaluated(call, named, given, _way(call, given, x64, _floor(call, given))), ()
+    except Exception as error:
+        note = f"note: no float64 run, formula and rounding are not told apart: {in_one_line(error)}"
         return None, (note,)
+
+
+def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Traced], traced: AsTraced) -> _Wide:
+    """Runs rule and oracle with float64 also where they name a narrower float that the caller or the oracle has."""
+    carried = [Traced(widened(one.jaxpr, traced.floor), one.tree) for one in jaxprs]
+    values, avals = to_float64(call.values), carried[0].jaxpr.in_avals[len(call.values) :]
+    wide = {
+        name: tuple(ct.astype(aval.dtype) for ct, aval in zip(to_float64(d_out), avals, strict=True))
+        for name, d_out in named.items()
+    }
+    # As arguments, since JAX takes no float64 constant under `vmap`.
+    run, run_rule = _together(carried, values, wide["random"])
+    rule_run, oracle_run = evaluate(carried, values, wide, run, run_rule)
+    return _Wide(rule_run, oracle_run, run, run_rule, traced)
+
+
+def _floor(call: Call, given: Sequence[Traced]) -> float:
+    """The coarsest epsilon of the caller's dtypes and of those that the oracle names: a rule has no right to others."""
+    return max(coarsest_epsilon(given[1].jaxpr), *(epsilon(jnp.asarray(x).dtype) for x in call.values))
+
+
+def _way(call: Call, traced: Sequence[Traced], x64: bool, floor: float) -> AsTraced:
+    types = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak_type) for t in traced[0].jaxpr.in_avals]
+    return AsTraced(tuple(types[: len(call.values)]), tuple(types[len(call.values) :]), x64, floor)

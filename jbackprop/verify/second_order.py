@@ -22,8 +22,9 @@ from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison, nan_allowed
 from jbackprop.verify.pullback import pullback
 from jbackprop.verify.report import Check
-from jbackprop.verify.structure import first_line
-from jbackprop.verify.verdict import sentence
+from jbackprop.verify.structure import in_one_line
+from jbackprop.verify.verdict import spoken
+from jbackprop.verify.widen import carried_in_float64
 
 SLACK = 64  # a second derivative amplifies rounding once more than the first
 STEPS = (1e-6, 1e-6, 1e-6, 1e-3, 1e-3)  # to points next by: at a kink the second derivatives need not agree
@@ -43,15 +44,11 @@ def second_order_check(
     rng = np.random.default_rng([seed, SECOND_ORDER])
     with float64_scope():
         values = tuple(jnp.asarray(x, jnp.float64) for x in to_float64(comparison.inputs))
-        wide = comparison.oracle64 or comparison.oracle
-        d_out = tuple(
-            jnp.asarray(ct, out.dtype)
-            for ct, out in zip(comparison.cotangents["random"], next(iter(wide.pulled.values())).values, strict=True)
-        )
+        d_out = tuple(jnp.asarray(ct, jnp.float64) for ct in to_float64(comparison.cotangents["random"]))
         directions = tuple(jnp.asarray(rng.standard_normal(x.shape)) for x in values)
         for words, way in (("gradient of the gradient", _reverse), ("forward over reverse", _forward)):
-            both = [way(g, call) for g in (f, oracle)]
-            check = _compared(words, both, (values, d_out, directions), call, comparison, rng)
+            arguments = (values, d_out, directions)
+            check = _compared(words, [way(g, call) for g in (f, oracle)], arguments, call, comparison, rng)
             if check is None and way is _forward:
                 break
             if check is None or not check.ok or check.detail:
@@ -88,16 +85,16 @@ def _compared(
     rng: np.random.Generator,
 ) -> Check | None:
     try:
-        run = _compiled(both, arguments)
+        run = _compiled(both, arguments, comparison)
     except Exception as error:
         try:
-            _compiled(both[1:], arguments)
+            _compiled(both[1:], arguments, comparison)
         except Exception:  # a loop of unknown length: JAX's limit, not the rule's
             return None
         return Check(
             clause_names.SECOND_ORDER,
             True,
-            f"{words} not compared, JAX cannot take it through the rule: {first_line(error)}",
+            f"{words} not compared, JAX cannot take it through the rule: {in_one_line(error)}",
         )
     values, *rest = arguments
     found = ("", 0.0)
@@ -109,12 +106,17 @@ def _compared(
             return Check(clause_names.SECOND_ORDER, True)
         found = difference
     return Check(
-        clause_names.SECOND_ORDER, False, f"{words}: {found[0]} is off by {sentence(found[1])} of its largest element"
+        clause_names.SECOND_ORDER, False, f"{words}: {found[0]} is off by {spoken(found[1])} of its largest element"
     )
 
 
-def _compiled(functions: Sequence[Callable[..., Any]], arguments: Sequence[Any]) -> Callable[..., Any]:
-    return jax.jit(lambda *given: [g(*given) for g in functions]).lower(*arguments).compile(BARELY_OPTIMISED)
+def _compiled(
+    functions: Sequence[Callable[..., Any]], arguments: Sequence[Any], comparison: Comparison
+) -> Callable[..., Any]:
+    assert comparison.traced64 is not None
+    leaves, d_out, *_ = traced = comparison.traced64
+    carried = [carried_in_float64(g, (leaves, d_out, leaves), traced) for g in functions]
+    return jax.jit(lambda *given: [g(*given) for g in carried]).lower(*arguments).compile(BARELY_OPTIMISED)
 
 
 def _difference(rule: Any, oracle: Any, call: Call, comparison: Comparison) -> tuple[str, float] | None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jbackprop.verify.arguments import Call, put_together
 from jbackprop.verify.clause_names import TYPES_OF_BWD, TYPES_OF_FWD
 from jbackprop.verify.report import Check
-from jbackprop.verify.rule import Rule, raw_cotangents, zero_cotangent
+from jbackprop.verify.rule import Rule, arrays, raw_cotangents, zero_cotangent
 
 
 def fwd_check(
@@ -36,8 +36,7 @@ def bwd_check(rule: Rule, words: Callable[[Exception, Rule, Any], str]) -> tuple
 
     `words` explains an error of `fwd` or `bwd`.
     """
-    names = [n for i, n in enumerate(rule.names) if i not in rule.static]
-    args = [a for i, a in enumerate(rule.args) if i not in rule.static]
+    names, args = rule.array_names, arrays(rule)
     try:
         run = raw_cotangents(rule, zero_cotangent(rule))
     except Exception as error:
@@ -60,7 +59,7 @@ def bwd_check(rule: Rule, words: Callable[[Exception, Rule, Any], str]) -> tuple
     return Check(TYPES_OF_BWD, not serious, "; ".join(serious)), complaints
 
 
-def first_line(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     """Returns the type and the first line of an error's message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 

@@ -16,7 +16,7 @@ from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Pulled, RunOne, pullback
 from jbackprop.verify.report import Check
-from jbackprop.verify.structure import first_line
+from jbackprop.verify.structure import in_one_line
 
 
 class _Way(NamedTuple):
@@ -30,7 +30,7 @@ class _Way(NamedTuple):
     axis: int | None  # None: a single result, not stacked
 
 
-CLAUSES = {"vmap": VMAP, "scan": SCAN, "checkpoint": CHECKPOINT}
+NAMES = {"vmap": VMAP, "scan": SCAN, "checkpoint": CHECKPOINT}
 
 
 def transformation_checks(
@@ -45,7 +45,7 @@ def transformation_checks(
             jax.eval_shape(way.of(f), *way.arguments)
         except Exception as error:
             if _traceable(way, oracle):
-                failed[way.clause] = Check(CLAUSES[way.clause], False, first_line(error))
+                failed[way.clause] = Check(NAMES[way.clause], False, in_one_line(error))
         else:
             traced.append(way)
     passed: dict[str, Check] = {}
@@ -53,7 +53,7 @@ def transformation_checks(
     for way, result in results:
         if isinstance(result, Exception):
             if _runs(way, oracle):
-                failed.setdefault(way.clause, Check(CLAUSES[way.clause], False, first_line(result)))
+                failed.setdefault(way.clause, Check(NAMES[way.clause], False, in_one_line(result)))
             continue
         check = _compared(way, result, call, comparison)
         if not check.ok and way.clause == "vmap":  # XLA's CPU backend miscompiles some sums of batches
@@ -61,7 +61,7 @@ def transformation_checks(
             words = f"{check.detail} as compiled, not so operation by operation: the compiler's mistake"
             check = Check(check.name, True, words) if by_operation.ok else check
         (passed if check.ok else failed).setdefault(way.clause, check)
-    found = [failed.get(clause) or passed[clause] for clause in CLAUSES if clause in failed or clause in passed]
+    found = [failed.get(clause) or passed[clause] for clause in NAMES if clause in failed or clause in passed]
     return [*found, Check(PURE, False, state)] if state else found
 
 
@@ -105,7 +105,7 @@ def sharding_check(f: Callable[..., Any], call: Call, comparison: Comparison) ->
     try:
         found = jax.jit(pullback(f, call))(*arguments)
     except Exception as error:
-        return Check(name, False, first_line(error))
+        return Check(name, False, in_one_line(error))
     return same(name, call, comparison, jax.tree.map(np.asarray, found), comparison.rule.pulled["random"])
 
 
@@ -168,7 +168,7 @@ def _runs(way: _Way, oracle: Callable[..., Any]) -> bool:
 
 
 def _compared(way: _Way, result: Pulled, call: Call, comparison: Comparison) -> Check:
-    name = CLAUSES[way.clause]
+    name = NAMES[way.clause]
     for k, (values, d_out) in enumerate(way.points):
         if way.axis is not None and any(np.shape(leaf)[:1] != (len(way.points),) for leaf in jax.tree.leaves(result)):
             return Check(name, False, f"{way.words} another number of examples comes out".strip())

@@ -38,7 +38,7 @@ def argument_rows(
     return tuple(made)
 
 
-def sentence(error: float) -> str:
+def spoken(error: float) -> str:
     """Returns an error as it is read aloud: 2.0, 1.3e-05."""
     return f"{error:.1f}" if 0.05 <= error < 1000 else f"{error:.1e}"
 
@@ -110,7 +110,7 @@ def _fault(gaps: Gaps, allowed: Bounds, measured64: bool) -> tuple[float, str] |
     if measured64 and gaps.formula > max(allowed.formula * gaps.scale, gaps.slack64):
         return _words("formula error", gaps.formula, gaps)
     if measured64 and gaps.exact > max(accurate, ACCURACY * gaps.automatic):
-        ours = f"automatic {sentence(relative(gaps.automatic, gaps.scale))}"
+        ours = f"automatic {spoken(relative(gaps.automatic, gaps.scale))}"
         error, words = _words("rounding error", gaps.exact, gaps)
         return error, f"{words}, {ours}"
     if not measured64 and gaps.value > accurate:
@@ -124,4 +124,4 @@ def _words(kind: str, distance: float, gaps: Gaps) -> tuple[float, str]:
         return error, f"NaN or infinity in one gradient and not in the other {where}"
     if math.isinf(error):
         return error, f"not zero where the gradient is {where}"
-    return error, f"{kind} {sentence(error)} of max|g| {where}"
+    return error, f"{kind} {spoken(error)} of max|g| {where}"

@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from experiments.products import products_of
 from jbackprop.bench import contests, models, plain
 from jbackprop.bench.contest import LARGE_RATE, Contest, largest_difference, measure
 from jbackprop.bench.machine import Limits
-from jbackprop.bench.products import products_of
 from jbackprop.layers.avg_pool import avg_pool
 from jbackprop.networks.cnn import Block, Sizes
 from jbackprop.verify import benchmarks

@@ -112,7 +112,7 @@ REFUSED = {
     "pool, one pair of pads": (
         lambda: jbackprop.max_pool(IMAGE, 2, 2, (1, 1)),  # type: ignore[arg-type]
         ValueError,
-        "padding is (1, 1): give 'VALID', 'SAME' or",
+        "padding is (1, 1): give 'VALID', 'SAME' or tuples",
     ),
     "pool, an image of no width": (
         lambda: jbackprop.avg_pool(jnp.ones((1, 4, 0, 2)), 2, 2, "SAME"),
@@ -183,8 +183,17 @@ def test_a_number_gives_a_jax_value_and_residuals(name, number):
 @pytest.mark.usefixtures("as_users_see_it")
 def test_options_may_be_those_of_numpy():
     assert jbackprop.softmax(jnp.ones((2, 3)), np.int64(0)).tolist() == [[0.5] * 3] * 2
-    given = spatial_axes("max_pool", (4, 4), 2, 1, np.array([[1, 0], [0, 1]]))  # type: ignore[arg-type]
+    none, one = np.array([0, 1])
+    given = spatial_axes("max_pool", (4, 4), 2, one, ((one, none), (none, one)))
     assert given == spatial_axes("max_pool", (4, 4), 2, 1, ((1, 0), (0, 1)))
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("padding", [((1, 1), [1, 1]), [(1, 1), (1, 1)]], ids=str)
+def test_a_list_is_no_padding(padding):
+    """Nor is it a window: a static argument has to have a hash."""
+    with pytest.raises(ValueError, match=r"padding is .*: give 'VALID', 'SAME' or tuples \(\(top, bottom\)"):
+        spatial_axes("max_pool", (4, 4), 2, 1, padding)
 
 
 @pytest.mark.parametrize("rule", [jbackprop.relu, jbackprop.leaky_relu])

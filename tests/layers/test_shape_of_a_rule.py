@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ import jbackprop
 import jbackprop.layers
 from jbackprop.verify.cases import RULES, rule_case
 from tests.custom_vjp3 import unhashable_static_arguments
+from tests.primitives import custom_rules
 
 NAMES = [case.name for case in RULES]
 
@@ -23,16 +25,6 @@ NAMES = [case.name for case in RULES]
 def trio(name):
     module = importlib.import_module(f"jbackprop.layers.{name}")
     return getattr(module, name), getattr(module, f"{name}_fwd"), getattr(module, f"{name}_bwd")
-
-
-def primitives(jaxpr):
-    for eqn in jaxpr.eqns:
-        yield eqn.primitive.name
-        for inner in jax.tree.leaves(eqn.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
-            if hasattr(inner, "eqns"):
-                yield from primitives(inner)
-            elif hasattr(inner, "jaxpr"):
-                yield from primitives(inner.jaxpr)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,18 +42,16 @@ def test_the_trio_is_public_and_the_function_is_exported_flat(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_neither_pass_calls_a_custom_rule(name):
-    _, fwd, bwd = trio(name)
+    f, fwd, bwd = trio(name)
     case = rule_case(name)
     example = case.examples[0]
     args = example.arguments(jax.random.key(0), jnp.float32)
     (value, residuals) = fwd(*args, **example.options)
     defaults = [p.default for p in inspect.signature(fwd).parameters.values()]
     statics = defaults[len(defaults) - (len(inspect.signature(bwd).parameters) - 2) :]
-    for jaxpr in (
-        jax.make_jaxpr(lambda args: fwd(*args, **example.options))(args),
-        jax.make_jaxpr(lambda r, ct: bwd(*statics, r, ct))(residuals, value),
-    ):
-        assert not [p for p in primitives(jaxpr.jaxpr) if "custom_vjp" in p]
+    assert custom_rules(lambda args: f(*args, **example.options), args)
+    assert not custom_rules(lambda args: fwd(*args, **example.options), args)
+    assert not custom_rules(lambda r, ct: bwd(*statics, r, ct), residuals, value)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,9 +61,24 @@ def test_the_docstring_gives_formula_shapes_residuals_and_source(name):
         assert part in doc, part
 
 
+@pytest.mark.parametrize("case", RULES, ids=NAMES)
+def test_the_registry_names_each_array_that_is_kept(case):
+    """`x, w` are two arrays, `none but the shape` is none, and what `one byte an element` follows is of one byte."""
+    example = case.examples[0]
+    _, residuals = trio(case.name)[1](*example.arguments(jax.random.key(0), jnp.float32), **example.options)
+    kept = [leaf for leaf in jax.tree.leaves(residuals) if leaf.size]
+    parts = re.split(", | and ", case.residuals)
+    named = [part for part in parts if not part.startswith(("no", "one byte"))]
+    assert len(kept) == len(named)
+    assert sum(leaf.dtype.itemsize == 1 for leaf in kept) == sum(part.startswith("one byte") for part in parts)
+
+
 def test_every_module_of_a_rule_is_in_the_registry():
     helpers = {
         "argument_checks",
+        "class_indices",
+        "conv2d_of_images",
+        "label_part",
         "one_cpu",
         "precision",
         "reductions",
@@ -169,10 +174,18 @@ def test_a_network_of_rules_has_the_same_gradient_on_four_devices_however_it_is_
         (lambda: jbackprop.relu(None), "relu: z is a NoneType: give an array"),
         (lambda: jbackprop.linear(None, jnp.ones((2, 2))), "linear: x is a NoneType"),
         (lambda: jbackprop.sigmoid([1.0, 2.0]), "sigmoid: z is a list: give an array, jnp.asarray(z)"),
+        (
+            lambda: jbackprop.softmax_cross_entropy(jnp.ones((1, 2)), [0]),
+            "softmax_cross_entropy: labels is a list: give an array, jnp.asarray(labels)",
+        ),
+        (
+            lambda: jbackprop.softmax_cross_entropy([[1.0, 2.0]], jnp.array([0])),
+            "softmax_cross_entropy: logits is a list: give an array, jnp.asarray(logits)",
+        ),
         (lambda: jbackprop.softmax(jnp.ones((2, 2)), axis=(0, 1)), "softmax: axis is (0, 1): give one integer"),
         pytest.param(
             lambda: jbackprop.max_pool(jnp.ones((4, 4, 1)), [2, 2]),
-            "window is [2, 2]: give an integer or a pair",
+            "window is [2, 2]: give an integer or a tuple (height, width)",
             marks=unhashable_static_arguments,
         ),
         (

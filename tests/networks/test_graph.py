@@ -10,6 +10,7 @@ import pytest
 from jbackprop.networks import graph
 from jbackprop.networks.activations import activation_rule
 from jbackprop.networks.graph_rules import ADD, add
+from jbackprop.networks.rule import Rule
 from jbackprop.verify.network_cases import CROSS_ENTROPY, DIAMOND_GRAPH, LINEAR, MEAN_SQUARED_ERROR, RESIDUAL_GRAPH
 
 from .test_gradients_agree import assert_leaves_close, normal
@@ -110,6 +111,25 @@ def test_a_node_may_read_integers():
     found, wanted = both(jnp.ones((3, 4)), jnp.arange(6.0).reshape(2, 3))
     assert sorted(found) == ["J", "logits", "w", "x"]
     np.testing.assert_allclose(found["w"], wanted, rtol=1e-6)
+
+
+def test_what_reaches_the_output_through_integers_alone_has_no_gradient():
+    """The labels are those that a second layer says: neither it nor its weights get a cotangent."""
+    argmax = Rule(lambda z: jnp.argmax(z, axis=-1), lambda z: (jnp.argmax(z, axis=-1), None), lambda _, dy: (None,))
+    nodes = [
+        graph.Node("logits", LINEAR, ("x", "w")),
+        graph.Node("scores", LINEAR, ("logits", "v")),
+        graph.Node("labels", argmax, ("scores",)),
+        graph.Node("J", CROSS_ENTROPY, ("logits", "labels")),
+    ]
+    network = graph.build(nodes, {"w": (3, 4), "v": (4, 4)}, "J", MEAN_SQUARED_ERROR)
+    params = graph.init(jax.random.key(0), network)
+    x, y = jnp.arange(6.0).reshape(2, 3), jnp.zeros(())
+    explicit = graph.loss_and_grads(params, x, y, network)
+    wanted = jax.value_and_grad(graph.loss)(params, x, y, network)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7), explicit, wanted)
+    assert (explicit[1]["v"] == 0).all()
+    assert sorted(graph.cotangents(graph.forward(params, x, network)[1], y + 1, network)) == ["J", "logits", "w", "x"]
 
 
 def test_cotangents_of_every_node_and_of_the_input():

@@ -131,6 +131,17 @@ def refused() -> dict:
     return found
 
 
+def pairs() -> dict:
+    """How each dense layer of a network of ten hidden ones lies: along its rows, its columns, or whole."""
+    network = Network(name="graph", hidden=(16,) * 10)
+    model, tx = models.build(network, DATASET), optimizer.build(Optimizer())
+    shapes = jax.eval_shape(lambda: states.init(model, tx, jax.random.key(0)))
+    layout = meshes.build(Config(network=network, mesh=MESHES["2 model"]), tx, shapes)
+    assert layout
+    lying = {name: list(sharding.spec) for name, sharding in layout.state.params.items() if name.startswith("w")}
+    return {name: "rows" if spec[:1] == ["model"] else "columns" if spec else "whole" for name, spec in lying.items()}
+
+
 def exchanged(function, arguments, options, parameters=()) -> dict:
     """What two devices send each other in both passes of a rule, and whether cotangents lie as their primals."""
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
@@ -209,5 +220,5 @@ if __name__ == "__main__":
     some = sys.argv[1] == "some"
     found = {"agreement": agreement(some), "rules": rules(some), "trained": trained(check_every=0 if some else 2)}
     if some:
-        found |= {"refused": refused(), "planted": planted(), "exchange": exchange()}
+        found |= {"refused": refused(), "planted": planted(), "exchange": exchange(), "pairs": pairs()}
     print(json.dumps(found))

@@ -103,7 +103,7 @@ def test_each_way_through_an_epoch_takes_the_options(loop, small, data_folder, m
 
 def test_the_evaluation_takes_the_options(small, monkeypatch):
     monkeypatch.setattr(compiler, "options", lambda chosen: {"compiler_options": UNKNOWN})
-    monkeypatch.setattr(epochs, "scanned", lambda *arguments, **named: None)
+    monkeypatch.setattr(epochs, "scanned", lambda *arguments, **named: lambda *called: None)
     built = trainer.build(configured("two_layer", loop="scan"), small)
     with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
         built.evaluate(built.init(0)[0].params, small.test)

@@ -62,3 +62,13 @@ def test_the_curves_of_one_epoch_are_inside_their_axes():
     assert [tick for tick in accuracy.get_xticks() if 0.5 <= tick <= 1.5] == [1]
     assert [text.get_text() for text in loss.texts] == ["loss not finite"]
     assert not plots.curves([ROW]).axes[0].texts
+
+
+def test_the_curves_say_which_loss_has_the_penalty_and_name_no_cost():
+    def labels(penalised):
+        loss = plots.curves([ROW], penalised).axes[0]
+        assert loss.get_ylabel() == "loss"
+        return loss.get_legend_handles_labels()[1]
+
+    assert labels(False) == ["training (mean over the epoch)", "test"]
+    assert labels(True) == ["training with the penalty\n(mean over the epoch)", "test without it"]

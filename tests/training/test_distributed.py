@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 
-from jbackprop.training import distributed
+from jbackprop.training import distributed, interrupt
 from jbackprop.training.config import ConfigError, Distributed
 from jbackprop.training.interrupt import Request
 
@@ -80,6 +82,19 @@ def test_one_process_agrees_with_itself(tmp_path):
     assert distributed.shared_folder(lambda: tmp_path) == tmp_path
     with distributed.own_folder(tmp_path) as folder:
         assert folder == tmp_path
+
+
+def test_all_processes_are_asked_to_stop_by_the_signal_that_one_of_them_got(monkeypatch):
+    here, others = Request(), [0]
+    monkeypatch.setattr(distributed, "processes", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda number: np.array([number, *others]))
+    stop = distributed.agreed(here)
+    assert not stop()
+    others[0] = int(signal.SIGTERM)
+    assert not interrupt.terminated(stop)  # until they ask together
+    assert stop()
+    assert interrupt.terminated(stop)
+    assert here.signal is None
 
 
 CONFIG = """

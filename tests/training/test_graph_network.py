@@ -56,8 +56,10 @@ def test_it_learns_the_digits(built, small):
 
 
 REFUSED = {
-    "name = 'graph'\nhidden = [8, 4]": "network.hidden: graph adds layers of one width to one another, got [8, 4]",
-    "name = 'graph'\nhidden = []": "network.hidden: graph adds layers of one width to one another, got []",
+    "name = 'graph'\nhidden = [8, 4]": "network.hidden: graph is a residual perceptron, whose layers are added and "
+    "have one width, got [8, 4]",
+    "name = 'graph'\nhidden = []": "network.hidden: graph is a residual perceptron, whose layers are added and "
+    "have one width, got []",
     "name = 'graph'\nactivation = 'relu'": "network.activation: a setting of 'mlp' alone, not of network.name =",
     "name = 'deep'": "network.name: invalid enum value 'deep'; known values: cnn, graph, mlp, two_layer; deep gives",
     "name = 'regression'": "network.name: invalid enum value 'regression'; known values: cnn, graph, mlp, two_layer; "

@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from jbackprop import cli
 from jbackprop.training import distributed, lock, run
 from jbackprop.training.config import Config, Data, Network
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 HERE = Path(__file__).parents[2]
 

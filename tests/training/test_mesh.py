@@ -76,6 +76,12 @@ def test_a_step_exchanges_what_follows_from_the_shapes(found):
     assert found["exchange"]["2 model"][0] == {"all-reduce": 32 * 10 * 4}
 
 
+def test_layers_are_paired_as_the_network_calls_them(found):
+    """w1 with w2, not with w10; the eleventh has no partner."""
+    layers = [found["pairs"][f"w{t}"] for t in range(1, 12)]
+    assert layers == ["columns", "rows"] * 5 + ["whole"]
+
+
 def test_the_page_quotes_the_table():
     page = communication.PAGE.read_text(encoding="utf-8")
     results = json.loads(communication.RESULTS.read_text())

@@ -15,7 +15,7 @@ from jbackprop.training import config as configs
 from jbackprop.training.checkpoint import Checkpoint
 from jbackprop.training.config import Config, Data, Network
 from jbackprop.training.loop import beginning
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 HERE = Path(__file__).parents[2]
 PROGRAM = """

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from jbackprop.training import data, records, resume, streaming, trainer
+from jbackprop.training import data, records, resume, trainer
+from jbackprop.training import split as splits
 from jbackprop.training.config import Config, Data, Network
 from jbackprop.training.data import Dataset
 from jbackprop.training.interrupt import never
+from jbackprop.training.split import of_records
 
 ROWS = (0, 260)
 CONFIG = Config(network=Network(hidden=(4,)), batch_size=50, data=Data(rows=ROWS, normalise="standard"))
@@ -33,7 +35,7 @@ def counted(data_folder: Path) -> tuple[Dataset, Counter]:
     dataset = data.load(Data(dir=str(data_folder), on_device_bytes=0, rows=ROWS))
     images: Any = dataset.train.images
     source = Counting(images.records.source)
-    return dataset._replace(train=streaming.of_records(images.records._replace(source=source))), source.read
+    return dataset._replace(train=of_records(images.records._replace(source=source))), source.read
 
 
 def once(rows: Any = range(*ROWS)) -> Counter:
@@ -42,7 +44,7 @@ def once(rows: Any = range(*ROWS)) -> Counter:
 
 def test_an_evaluation_reads_each_record_once(counted, monkeypatch):
     dataset, read = counted
-    monkeypatch.setattr(streaming, "BLOCK", 100)
+    monkeypatch.setattr(splits, "BLOCK", 100)
     built = trainer.build(CONFIG, dataset)
     params = built.init(0)[0].params
     read.clear()
@@ -78,7 +80,7 @@ def test_labels_are_read_without_their_images(counted, data_folder, monkeypatch)
         raise AssertionError("an image was decoded")
 
     images: Any = dataset.train.images
-    split = streaming.of_records(images.records._replace(decode=refused))
+    split = of_records(images.records._replace(decode=refused))
     monkeypatch.setattr(records, "AT_A_TIME", 100)
     np.testing.assert_array_equal(np.asarray(split.labels), wanted, strict=True)
     np.testing.assert_array_equal(split.labels[np.array([7, 3])], wanted[[7, 3]])

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from run_probes import ROW
 
-from jbackprop.training import record, run, summary_json
+from jbackprop import whole_file
+from jbackprop.json_numbers import with_null
+from jbackprop.training import record, run
 from jbackprop.training.config import Config
 from jbackprop.training.loop import Position, Progress
 from jbackprop.training.state import State
@@ -35,7 +37,7 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        run.write(target, half)
+        whole_file.write(target, half)
     assert [path.name for path in tmp_path.iterdir()] == ["params.npz"]
     assert target.read_text() == "old"
 
@@ -60,7 +62,7 @@ def test_a_loss_that_is_not_finite_is_null(tmp_path):
 
 
 def test_what_is_not_finite_is_null_in_the_summary():
-    found = summary_json._finite({"a": [float("nan"), 1.0], "b": {"c": float("inf")}, "d": None, "e": 3})
+    found = with_null({"a": [float("nan"), 1.0], "b": {"c": float("inf")}, "d": None, "e": 3})
     assert found == {"a": [None, 1.0], "b": {"c": None}, "d": None, "e": 3}
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from jbackprop.training import data, streaming, trainer
+from jbackprop.training import split as splits
 from jbackprop.training.config import Config, ConfigError, Data, Network, Optimizer
 from jbackprop.training.data import Dataset, Split
 from jbackprop.training.interrupt import never
+from jbackprop.training.split import columns, streams
 from jbackprop.training.step import shuffled_batches
 
 CONFIG = Config(
@@ -34,8 +36,8 @@ def streamed(data_folder: Path) -> Dataset:
 
 def test_it_streams_where_it_would_not_fit(data_folder):
     size = 1347 * 64
-    assert streaming.streams(data.load(Data(dir=str(data_folder), on_device_bytes=size - 1)).train)
-    assert not streaming.streams(data.load(Data(dir=str(data_folder), on_device_bytes=size)).train)
+    assert streams(data.load(Data(dir=str(data_folder), on_device_bytes=size - 1)).train)
+    assert not streams(data.load(Data(dir=str(data_folder), on_device_bytes=size)).train)
 
 
 def test_the_batches_are_those_of_the_data_on_the_device(resident, streamed):
@@ -61,7 +63,7 @@ def test_a_stream_goes_on_from_its_position(streamed):
 
 
 def test_it_trains_and_evaluates_the_same(resident, streamed, monkeypatch):
-    monkeypatch.setattr(streaming, "BLOCK", 300)
+    monkeypatch.setattr(splits, "BLOCK", 300)
     ended = []
     for dataset in (resident, streamed):
         chosen = trainer.build(CONFIG, dataset)
@@ -107,4 +109,4 @@ def test_files_that_are_not_there_are_named(data_folder, tmp_path):
         data_dir = tmp_path
 
     with pytest.raises(data.DataError, match=rf"digits: the train split in {tmp_path} cannot be read"):
-        streaming.columns(Broken(), "train")
+        columns(Broken(), "train")

@@ -203,17 +203,15 @@ def test_changes_no_setting():
     assert jnp.ones(1).dtype == jnp.float32
 
 
-def test_where_float64_is_refused_the_callers_dtype_decides():
+def test_a_function_that_refuses_float64_is_carried_out_in_it_all_the_same():
     def only_float32(x):
         if x.dtype != jnp.float32:
             raise TypeError("float32 only")
         return jnp.sin(x)
 
     right = rule(only_float32, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x),))
-    wrong = rule(only_float32, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x) * 1.001,))
-    report = check_vjp(right, normal(9))
-    assert report.rows[0].formula_error is None
-    assert "no float64 run" in str(report)
+    wrong = rule(only_float32, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x) + 1e-8 * d,))
+    assert measured(check_vjp(right, normal(9)).rows[0].formula_error) < 1e-15
     assert compare_vjp(wrong, normal(9)).wrong == ("x",)
 
 

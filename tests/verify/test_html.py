@@ -69,6 +69,13 @@ def test_the_page_has_everything_and_is_well_formed():
     assert page.words.index("WRONG") < page.words.index("sign is") < page.words.index("max|g|")
 
 
+def test_a_finding_of_a_clause_is_listed_once_under_its_name():
+    broken = Check("fwd returns the primal's value", False, "off by 1.0")
+    given = Report("f", "its own primal", (), (broken,), (), (Diagnosis("", "value", "off by 1.0"),))
+    findings = html(given).partition("class='findings'>")[2].partition("</ul>")[0]
+    assert findings == "<li><b>fwd returns the primal&#x27;s value</b>: off by 1.0</li>"
+
+
 def test_the_page_fetches_and_runs_nothing():
     x = np.random.default_rng(0).standard_normal((4, 6))
     page = Page(html(report(row(-x, x))))

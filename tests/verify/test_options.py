@@ -7,8 +7,9 @@ import pytest
 from gradient_probes import W, X, gradients, normal, rule
 
 from jbackprop.verify.clause_names import CLAUSES
-from jbackprop.verify.clauses import CUSTOM_JVP_IS_WRONG
+from jbackprop.verify.clauses import CUSTOM_JVP_IS_WRONG, SIDES_WITH_THE_RULE
 from jbackprop.verify.compare import VJPError, check_vjp, compare_vjp
+from jbackprop.verify.explain import STOPPED
 
 PRODUCT = rule(lambda x, w: x * w, lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], d * r[0]))
 HALF = rule(lambda x, w: x * w, lambda x, w: (x * w, (x, w)), lambda r, d: (d * r[1], 0.5 * d * r[0]))
@@ -119,6 +120,13 @@ def test_other_options_that_are_refused():
         compare_vjp(PRODUCT, X, W, kinks="any")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1, not 0"):
         compare_vjp(PRODUCT, X, W, seeds=0)
+    with pytest.raises(ValueError, match="compare_vjp: seed is a whole number from 0 on, not -1"):
+        compare_vjp(PRODUCT, X, W, seed=-1)
+    for rtol in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"compare_vjp: rtol is a fraction of .* from 0 on, .*, not {rtol}"):
+            compare_vjp(PRODUCT, X, W, rtol=rtol)
+    with pytest.raises(TypeError, match=r"cotangents are a dictionary by name, not a list: write {'mine': dy}"):
+        compare_vjp(PRODUCT, X, W, cotangents=[1])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="tolerance"):
         check_vjp(PRODUCT, X, W, tolerance=1e-3)
 
@@ -213,7 +221,19 @@ def test_finite_differences_say_where_the_primal_stops_a_gradient():
     square = rule(primal, lambda x: (x * x, x), lambda x, d: (2 * d * x,))
     report = compare_vjp(square, X, skip=skip)
     assert report.wrong == ("x",)
-    assert any("the rule agrees with finite differences" in note for note in report.notes)
+    assert SIDES_WITH_THE_RULE in report.notes
+    assert [(d.argument, d.sentence) for d in report.diagnoses] == [("x", STOPPED)]
+
+
+def test_a_mistake_that_finite_differences_do_not_speak_of_keeps_its_diagnosis():
+    def primal(x):
+        return jax.lax.stop_gradient(x) * x
+
+    wide = rule(primal, lambda x: (x * x, x), lambda x, d: (2 * d.astype("float32") * x.astype("float32"),))
+    skip = [c for c in CLAUSES if c != "finite differences"]
+    report = compare_vjp(wide, X.astype(jnp.bfloat16), skip=skip)
+    assert SIDES_WITH_THE_RULE in report.notes
+    assert [d.kind for d in report.diagnoses] == ["dtype"]
 
 
 def test_the_call_is_written_out():

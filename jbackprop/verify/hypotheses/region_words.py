@@ -115,10 +115,8 @@ def _value_words(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray) -> str | None
             here, there = v[wrong], v[shown]
             if not here.any() and there.all():
                 return f"where {words} = 0"
-            for sign, relation in ((1, "<"), (-1, ">")):
-                gap = sign * here.max() < sign * there.min() if sign > 0 else here.min() > there.max()
-                if gap:
-                    low, high = (here.max(), there.min()) if sign > 0 else (there.max(), here.min())
+            for relation, low, high in (("<", here.max(), there.min()), (">", there.max(), here.min())):
+                if low < high:
                     return f"where {words} {relation} {_between(float(low), float(high))}"
     return None
 

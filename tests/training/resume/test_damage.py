@@ -8,7 +8,7 @@ import pytest
 
 from jbackprop.training import checkpoint_files as files
 from jbackprop.training import resume
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 
 from .resumable import flip, rows, same_arrays, trained
 

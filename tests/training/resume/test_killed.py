@@ -85,7 +85,9 @@ def test_kills_at_random_moments(config, tmp_path):
     long = msgspec.structs.replace(config, epochs=150, runs=str(tmp_path / "killed"))
     wanted = trained(long, runs=str(tmp_path / "whole"))
     (tmp_path / "killed").mkdir()
-    generator, torn, kills = random.Random(time.time()), 0, 0
+    seed = time.time_ns() % 2**32
+    print(f"random.Random({seed}) chooses the moments")  # shown where the test fails
+    generator, torn, kills = random.Random(seed), 0, 0
     arguments, folder = command(long), None
     while True:
         process = subprocess.Popen(
@@ -102,7 +104,7 @@ def test_kills_at_random_moments(config, tmp_path):
         output = process.communicate()[0]
         (folder,) = [path for path in (tmp_path / "killed").iterdir() if path.is_dir()]
         arguments = ["train", "--resume", str(folder)]
-        if process.returncode in (0, 1) or (not line and process.returncode == 0):
+        if process.returncode == 0:
             break
         assert process.returncode in (-signal.SIGKILL, 143), output
         kills += 1

@@ -12,7 +12,7 @@ from jbackprop.training import train as trains
 from jbackprop.training import trainer as trainers
 from jbackprop.training.config import ConfigError, Optimizer
 from jbackprop.training.interrupt import Terminated
-from jbackprop.training.run import RunError
+from jbackprop.training.run_error import RunError
 from jbackprop.training.summary import FILES
 
 from .resumable import EPOCHS, trained

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from jbackprop.commands.drawn_arguments import Drawn, Key, SpecError, integer_range
+from jbackprop.verify.drawn_arguments import Drawn, Key, SpecError, integer_range
 
 GRAMMAR = """how to write an argument (in quotes: the shell reads [ ] < > itself):
   f32[8,16]             normal numbers of that shape; f32[] is a scalar

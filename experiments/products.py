@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jax.extend.core import jaxprs_in_params
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 
@@ -12,7 +13,7 @@ PRODUCTS = ("dot_general", "conv_general_dilated")
 def products_of(function: Callable[..., Any], *arguments: Any) -> int:
     """Returns the sum over all products, in the calls inside too; those with the padding of a convolution count.
 
-    The body of a loop counts once, as XLA counts it.
+    The body of a loop counts once, as XLA counts it, and each branch of a condition, of which one is run.
 
     >>> import jax.numpy as jnp
     >>> products_of(lambda x, w: jax.nn.relu(x @ w), jnp.ones((2, 3)), jnp.ones((3, 5)))
@@ -27,9 +28,8 @@ def products_in(jaxpr: Any, turns: int = 1) -> Iterator[tuple[Any, int]]:
         if eqn.primitive.name in PRODUCTS:
             yield eqn, turns
         length = eqn.params["length"] if eqn.primitive.name == "scan" else 1
-        for inner in (getattr(value, "jaxpr", None) for value in eqn.params.values()):
-            if inner is not None:
-                yield from products_in(inner, turns * length)
+        for inner in jaxprs_in_params(eqn.params):
+            yield from products_in(inner, turns * length)
 
 
 def multiply_adds(eqn: Any) -> int:

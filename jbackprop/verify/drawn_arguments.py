@@ -49,7 +49,11 @@ def draw(described: Any, seed: tuple[int, ...]) -> Any:
 
 
 def integer_range(drawn: Drawn) -> tuple[int, int]:
-    """The lowest whole number and the one past the highest: 10 values on the side of a single bound, 0 and 1 alone."""
+    """The lowest whole number and the one past the highest.
+
+    Without bounds 0 and 1, of uint8 0 to 255; below a positive bound from 0 on; else the ten values next to a single
+    bound.
+    """
     limits = np.iinfo(drawn.dtype)
     width = 10 if drawn.low is not None or drawn.high is not None else 256 if drawn.dtype == "uint8" else 2
     low = None if drawn.low is None else math.ceil(drawn.low) + (drawn.open_low and drawn.low == math.ceil(drawn.low))

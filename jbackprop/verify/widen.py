@@ -1,0 +1,182 @@
+"""A traced program carried out in float64 throughout, also where it names a narrower float.
+
+A rule that says `.astype(jnp.float32)` stays float32 when it is called with float64, and rounding would hide what is
+wrong in its formula. So the program is run again equation by equation with float64 in the place of the floats it names.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun, jaxprs_in_params
+
+from jbackprop.verify.bounds import coarsest_epsilon, epsilon
+from jbackprop.verify.inline import without_rules
+
+AS_BEFORE = frozenset(
+    {"bitcast_convert_type", "nextafter", "reduce_precision", "ffi_call"}
+)  # what widening would change
+HUGE = 1e30  # stands for infinity, in masks
+
+
+class AsTraced(NamedTuple):
+    """How functions are traced that are carried out in float64 afterwards."""
+
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+    d_out: tuple[jax.ShapeDtypeStruct, ...]  # the cotangents of the float outputs
+    x64: bool
+    floor: float  # the coarsest epsilon of floats that become float64
+
+
+def carried_in_float64(g: Callable[..., Any], arguments: Sequence[Any], traced: AsTraced) -> Callable[..., Any]:
+    """Returns `g`, traced with arguments of such types, as a function of them in float64."""
+    with jax.enable_x64(traced.x64):
+        jaxpr, shapes = jax.make_jaxpr(g, return_shape=True)(*arguments)
+    run, tree = jaxpr_as_fun(widened(jaxpr, traced.floor)), jax.tree.structure(shapes)
+    return lambda *arguments: jax.tree.unflatten(tree, run(*jax.tree.leaves(arguments)))
+
+
+def widened(jaxpr: Any, floor: float) -> Any:
+    """Returns a closed `jaxpr` in float64, arguments and results too, with the same meaning in exact arithmetic.
+
+    Floats with an epsilon above `floor` stay, as do equations that depend on the bits of a float or leave JAX. Scalar
+    constants become the decimal number that they are the rounding of, where that is a short one; else they stay a
+    float of their dtype, converted. A jaxpr that cannot be taken apart so is returned as it is.
+    """
+    if coarsest_epsilon(jaxpr) <= epsilon(np.float64):
+        return jaxpr
+    plain = without_rules(jaxpr, custom_jvp=True)
+    arguments = [jax.ShapeDtypeStruct(aval.shape, _wide(aval.dtype, floor)) for aval in plain.in_avals]
+    try:
+        return jax.make_jaxpr(lambda *given: _run(plain, given, floor))(*arguments)
+    except Exception:  # such as a loop over mutable arrays
+        return jaxpr
+
+
+def _run(jaxpr: Any, arguments: Sequence[Any], floor: float) -> list[Any]:
+    opened = getattr(jaxpr, "jaxpr", jaxpr)
+    values = dict(zip(opened.constvars, [_widen(const, floor) for const in jaxpr.consts], strict=True))
+    values |= dict(zip(opened.invars, arguments, strict=True))
+
+    def read(atom: Any) -> Any:
+        return _constant(atom, floor) if isinstance(atom, Literal) else values[atom]
+
+    for equation in opened.eqns:
+        found = _carried_out(equation, [read(atom) for atom in equation.invars], floor)
+        values |= dict(zip(equation.outvars, found, strict=True))
+    return [read(atom) for atom in opened.outvars]
+
+
+def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[Any]:
+    name, params = equation.primitive.name, equation.params
+    if name == "scan":
+        return _scan(params, operands, floor)
+    if name == "while":
+        return _while(params, operands, floor)
+    if name == "cond":
+        branches = [lambda *given, branch=branch: _run(branch, given, floor) for branch in params["branches"]]
+        return jax.lax.switch(operands[0], branches, *operands[1:])
+    called = _called(equation)
+    if called is not None:
+        return _run(called, operands, floor)
+    if name in AS_BEFORE or "callback" in name:
+        return _narrow(equation, operands, floor)
+    try:
+        found = _bound(equation, operands, {key: _param(value, floor) for key, value in params.items()})
+    except Exception:  # such as a product that has no float64
+        return _narrow(equation, operands, floor)
+    expected = [_wide(variable.aval.dtype, floor) for variable in equation.outvars]
+    return found if [value.dtype for value in found] == expected else _narrow(equation, operands, floor)
+
+
+def _called(equation: Any) -> Any:
+    """Returns the jaxpr that an equation does nothing but call, as of `jit` and `checkpoint`, or None."""
+    for value in equation.params.values():
+        if isinstance(value, ClosedJaxpr | Jaxpr) and list(jaxprs_in_params(equation.params)) == [
+            getattr(value, "jaxpr", value)
+        ]:
+            inside = getattr(value, "jaxpr", value)
+            types = [[atom.aval for atom in (*one.invars, *one.outvars)] for one in (inside, equation)]
+            if [str(aval) for aval in types[0]] == [str(aval) for aval in types[1]]:
+                return value
+    return None
+
+
+def _param(value: Any, floor: float) -> Any:
+    if isinstance(value, np.dtype):
+        return _wide(value, floor)
+    if isinstance(value, ClosedJaxpr):
+        return widened(value, floor)
+    if isinstance(value, Jaxpr):  # what a scatter does with two numbers
+        inside = widened(ClosedJaxpr(value, ()), floor)
+        return getattr(inside, "jaxpr", inside)
+    return value
+
+
+def _narrow(equation: Any, operands: list[Any], floor: float) -> list[Any]:
+    """The equation as it stands, between casts."""
+    given = [_cast(x, atom.aval.dtype) for x, atom in zip(operands, equation.invars, strict=True)]
+    return [_widen(value, floor) for value in _bound(equation, given, equation.params)]
+
+
+def _bound(equation: Any, operands: list[Any], params: dict[str, Any]) -> Sequence[Any]:
+    found = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(params))
+    return found if equation.primitive.multiple_results else [found]
+
+
+def _scan(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence[Any]:
+    consts, carries = params["num_consts"], params["num_carry"]
+    fixed, start, rows = operands[:consts], operands[consts : consts + carries], operands[consts + carries :]
+
+    def body(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
+        found = _run(params["jaxpr"], [*fixed, *carry, *row], floor)
+        return found[:carries], found[carries:]
+
+    options = {name: params[name] for name in ("length", "reverse", "unroll")}
+    last, stacked = jax.lax.scan(body, start, rows, **options)
+    return [*last, *stacked]
+
+
+def _while(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence[Any]:
+    of_cond, of_body = params["cond_nconsts"], params["body_nconsts"]
+    for_cond, for_body, start = operands[:of_cond], operands[of_cond:][:of_body], operands[of_cond + of_body :]
+    return jax.lax.while_loop(
+        lambda carry: _run(params["cond_jaxpr"], [*for_cond, *carry], floor)[0],
+        lambda carry: _run(params["body_jaxpr"], [*for_body, *carry], floor),
+        start,
+    )
+
+
+def _wide(dtype: Any, floor: float) -> Any:
+    if not jnp.issubdtype(dtype, jnp.inexact) or epsilon(dtype) > floor:
+        return dtype
+    return np.dtype(np.complex128 if jnp.issubdtype(dtype, jnp.complexfloating) else np.float64)
+
+
+def _widen(value: Any, floor: float) -> Any:
+    return _cast(value, _wide(value.dtype, floor)) if hasattr(value, "dtype") else value
+
+
+def _cast(value: Any, dtype: Any) -> Any:
+    return value if getattr(value, "dtype", dtype) == dtype else jax.lax.convert_element_type(value, dtype)
+
+
+def _constant(literal: Any, floor: float) -> Any:
+    dtype = literal.aval.dtype
+    wide = _wide(dtype, floor)
+    if wide == dtype:
+        return literal.val if jnp.issubdtype(dtype, jax.dtypes.extended) else np.asarray(literal.val, dtype)
+    meant = _meant(float(literal.val), dtype) if np.ndim(literal.val) == 0 and wide == np.float64 else None
+    return np.float64(meant) if meant is not None else _cast(np.asarray(literal.val, dtype), wide)
+
+
+def _meant(value: float, dtype: Any) -> float | None:
+    """Returns the number that a float of `dtype` was written as, or None where it is the rounding of a long one."""
+    few_bits = math.ldexp(math.frexp(value)[0], jnp.finfo(dtype).nmant // 2).is_integer()
+    if few_bits or not math.isfinite(value) or abs(value) >= HUGE:
+        return value
+    short = float(f"{value:.{jnp.finfo(dtype).precision}g}")
+    return short if np.asarray(short, dtype) == np.asarray(value, dtype) else None
