@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, jaxprs_in_params
+from jax.extend.core import jaxprs_in_params
 
 ROUNDING = 8  # roundings that a result may have gone through, in units of eps
 RESULT = 2  # the same for a result that is computed in float32 and rounded once to its own dtype
@@ -90,15 +90,4 @@ def coarsest_epsilon(jaxpr: Any) -> float:
             if dtype is not None and jnp.issubdtype(dtype, jnp.inexact):
                 coarsest = max(coarsest, epsilon(dtype))
         coarsest = max([coarsest, *(coarsest_epsilon(nested) for nested in jaxprs_in_params(equation.params))])
-    return coarsest
-
-
-def constant_epsilon(jaxpr: Any) -> float:
-    """Returns the epsilon of the narrowest constant that a jaxpr casts up, 0 where there is none."""
-    coarsest = 0.0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "convert_element_type" and isinstance(equation.invars[0], Literal):
-            dtype = equation.invars[0].aval.dtype
-            coarsest = max(coarsest, epsilon(dtype) if jnp.issubdtype(dtype, jnp.inexact) else 0.0)
-        coarsest = max([coarsest, *(constant_epsilon(nested) for nested in jaxprs_in_params(equation.params))])
     return coarsest

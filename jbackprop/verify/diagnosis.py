@@ -107,6 +107,7 @@ def diagnose(setting: Setting, i: int) -> Diagnosis | None:
     ...     pull=lambda inputs, cotangents: (2 * inputs[0] * cotangents[0],),
     ...     tolerance=1e-12,
     ...     kinked=(np.zeros(3, bool),),
+    ...     unknown=(np.zeros(3, bool),),
     ...     raw={},
     ... )
     >>> print(diagnose(setting, 0))

@@ -60,7 +60,7 @@ def explain(
     broken = [(_kind(check), check) for check in checks if not check.ok]
     impure = [Diagnosis("", kind, f"{check.name}: {check.detail}") for kind, check in broken if kind == "impure"]
     wrong = [row for row in rows if row.verdict.startswith("wrong")]
-    setting = _setting(call, comparison, kinks.masks, raw) if wrong and comparison and not impure else None
+    setting = _setting(call, comparison, kinks, raw) if wrong and comparison and not impure else None
     narrow = _narrower_than_the_oracle(comparison)
     if impure:  # everything else is compared with something else each time
         return tuple(impure)
@@ -142,6 +142,8 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
         return Diagnosis(
             row.argument, "nan", "a NaN or infinity of the right gradient comes out as a number, or is made"
         )
+    if found is None and words.startswith("cotangent is"):
+        return Diagnosis(row.argument, "structure", words)
     close = row.formula_error is not None and row.formula_error < CLOSE
     if close and (found is None or "each place" in found.sentence):
         digits = f"{-math.log10(row.formula_error or CLOSE):.0f} digits"
@@ -149,7 +151,7 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
     return found or Diagnosis(row.argument, "unexplained", "no mistake of the list explains it; see its picture")
 
 
-def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], raw: Mapping[str, np.ndarray]) -> Setting:
+def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str, np.ndarray]) -> Setting:
     rule, oracle = comparison.rule64, comparison.oracle64
     wide = rule is not None and oracle is not None and comparison.run64 is not None
     if rule is None or oracle is None:
@@ -169,6 +171,8 @@ def _setting(call: Call, comparison: Comparison, masks: Sequence[np.ndarray], ra
         oracle={name: tuple(map(as_double, theirs.cotangents)) for name, (_, theirs) in pulled.items()},
         pull=lambda inputs, d_out: list(map(as_double, run_at(comparison, inputs, d_out)[1].cotangents)),
         tolerance=min(max(1e-9, 100 * max(bounds)), 1e-2),
-        kinked=tuple(masks),
+        kinked=kinks.masks,
+        # what is wrong next to a kink as well is told from those places
+        unknown=tuple(np.asarray(bent & (not mask.any())) for bent, mask in zip(kinks.bent, kinks.masks, strict=True)),
         raw=raw,
     )

@@ -10,7 +10,7 @@ A rule that differs from the oracle at a point is held against the oracle's grad
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,10 +34,14 @@ Arrays = list[np.ndarray]
 
 
 class Kinks(NamedTuple):
-    """Where the gradients differ at a kink only, and for which leaves that explains all of it, in words."""
+    """Where the gradients differ at a kink only, and for which leaves that explains all of it, in words.
+
+    `bent` is where the right gradient is not unique, whether the rule is right there or not.
+    """
 
     masks: tuple[np.ndarray, ...]
     forgiven: Mapping[int, str]
+    bent: tuple[np.ndarray, ...]
 
 
 class _Around(NamedTuple):
@@ -73,7 +77,7 @@ class _Around(NamedTuple):
 
 def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -> Kinks:
     """Returns which of the `faulty` leaves are right after all, because the function has a kink where they differ."""
-    nothing = Kinks(tuple(np.zeros(np.shape(x), bool) for x in comparison.inputs), {})
+    nothing = no_kinks(comparison.inputs)
     if any(np.iscomplexobj(x) for x in comparison.inputs):
         return nothing
     rng = np.random.default_rng([seed, KINKS])
@@ -83,12 +87,14 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
     allowed = [max(AGREE, 10 * leaf.bounds.formula) for leaf in comparison.leaves]
     masks = [_differ(one, other, bound) for one, other, bound in zip(rule, oracle, allowed, strict=True)]
     wrong = {i for sample in samples for i in _apart(*sample, allowed)}
+    sides = [found for _, found in samples]
+    bent = tuple(_bends(np.array([there, *(side[i] for side in sides)])) for i, there in enumerate(oracle))
     if wrong.issuperset(faulty):
-        return nothing
+        return nothing._replace(bent=bent)
     around = around._replace(left_out=frozenset(wrong))
     rule, oracle = around.without(rule), around.without(oracle)
     masks = [np.asarray(mask & (i not in wrong)) for i, mask in enumerate(masks)]
-    sides = [around.without(found) for _, found in samples]
+    sides = [around.without(found) for found in sides]
     forgiven = {}
     for i in sorted(set(faulty) - wrong):
         count = int(masks[i].sum())
@@ -105,15 +111,21 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
         forgiven = {}  # a single share too many hides between many that are right
     if forgiven and not known and not _follows_values(around, rule, oracle, rng):
         forgiven = {}
-    bent = [_bends(np.array([there, *(side[i] for side in sides)])) for i, there in enumerate(oracle)]
-    return Kinks(tuple(np.asarray(mask & bend) for mask, bend in zip(masks, bent, strict=True)), forgiven)
+    return Kinks(tuple(np.asarray(mask & bend) for mask, bend in zip(masks, bent, strict=True)), forgiven, bent)
+
+
+def no_kinks(inputs: Sequence[Any]) -> Kinks:
+    """Returns what is found where nothing is asked."""
+    nowhere = tuple(np.zeros(np.shape(x), bool) for x in inputs)
+    return Kinks(nowhere, {}, nowhere)
 
 
 def _bends(gradients: np.ndarray) -> np.ndarray:
     """Returns where the oracle's gradients at and around the point are not nearly the same, as they are off a kink."""
-    scale = float(np.max(np.abs(gradients), initial=0.0, where=np.isfinite(gradients)))
+    sizes = np.abs(np.where(np.isfinite(gradients), gradients, 0))
+    allowed = np.maximum(0.1 * sizes.max(0, initial=0.0), 1e-5 * np.max(sizes, initial=0.0))
     with np.errstate(invalid="ignore"):
-        return np.asarray(~(np.ptp(gradients, 0) <= 1e-3 * scale))
+        return np.asarray(~(np.ptp(gradients, 0) <= allowed))
 
 
 def _most_suspicious(
@@ -163,6 +175,8 @@ def _explained(
         if not np.isfinite(around_here).all():
             return _is_slope(around, found, up, around.steps[i])
         return _between(found, around_here, 1e-2 * float(np.max(np.abs(oracle[i][np.isfinite(oracle[i])]), initial=1)))
+    if _grows_nearby(around, up, i, place, two):
+        return False
     tie = [_differ(one, other, 1e-3) for one, other in zip(*two, strict=True)]
     if not _jumps_so_far(found, theirs, around_here):
         rng = np.random.default_rng(place)
@@ -171,6 +185,13 @@ def _explained(
         if not _jumps_so_far(found, theirs, around_here):
             return False
     return all(_shares_add_up(around, rule, [*sides, *two], together) for together in (tie, _whole(around, tie)))
+
+
+def _grows_nearby(around: _Around, up: Arrays, i: int, place: tuple[int, ...], ends: list[Arrays]) -> bool:
+    """Whether the gradient has no bound next to the place: there the function jumps and has no subgradient."""
+    nearer = _ends(around, [np.asarray(x / 10) for x in up])
+    far, near = (max(abs(end[i][place]) for end in two) for two in (ends, nearer))
+    return bool(near > 5 * far)
 
 
 def _whole(around: _Around, tie: Arrays) -> Arrays:
@@ -186,8 +207,7 @@ def _whole(around: _Around, tie: Arrays) -> Arrays:
 
 def _is_slope(around: _Around, found: float, up: Arrays, step: float) -> bool:
     """Whether `found` is what the values themselves say, where they say anything: the same slope on both sides."""
-    above, here, below = (around.height([sign * x for x in up]) for sign in (1, 0, -1))
-    slopes = np.array([above - here, here - below]) / step
+    slopes = _differences(around, up) / step
     if not np.isfinite(slopes).all() or abs(slopes[0] - slopes[1]) > 1e-2 * np.max(np.abs(slopes)):
         return True
     return _between(found, slopes, 2e-2 * float(np.max(np.abs(slopes))) + 1e-6)
@@ -206,12 +226,14 @@ def _follows_values(around: _Around, rule: Arrays, oracle: Arrays, rng: np.rando
     seen = []
     for direction in (own, *([_off_every_tie(rng, x.shape) for x in own] for _ in range(2))):
         moves = [NEAR * move * where for move, where in zip(direction, undefined, strict=True)]
-        above, here, below = (around.height([sign * move for move in moves]) for sign in (1, 0, -1))
+        ends, nearer = _differences(around, moves), _differences(around, [np.asarray(x / 10) for x in moves])
+        if np.max(np.abs(nearer)) > np.max(np.abs(ends)) / 2:
+            return True  # the function jumps, and no slope is its derivative
         shares = [
             np.where(where, step * move * gradient, 0.0)
             for step, move, gradient, where in zip(around.steps, moves, rule, undefined, strict=True)
         ]
-        ends, along = np.array([above - here, here - below]), float(sum(map(np.sum, shares)))
+        along = float(sum(map(np.sum, shares)))
         size = float(np.sqrt(sum(np.sum(share**2) for share in shares)))
         if np.isfinite([*ends, along]).all():
             seen.append((along, ends, 1e-3 * max(size, float(np.max(np.abs(ends))))))
@@ -219,6 +241,12 @@ def _follows_values(around: _Around, rule: Arrays, oracle: Arrays, rng: np.rando
     if len(set(bends)) > 1:
         return True  # neither convex nor concave: its sides are no bounds
     return all(_between(along, ends, slack) for along, ends, slack in seen)
+
+
+def _differences(around: _Around, moves: Arrays) -> np.ndarray:
+    """Returns by how much the value changes along `moves`, and against them."""
+    above, here, below = (around.height([np.asarray(sign * move) for move in moves]) for sign in (1, 0, -1))
+    return np.array([above - here, here - below])
 
 
 def _jumps_so_far(found: float, theirs: float, around_here: np.ndarray) -> bool:

@@ -92,11 +92,10 @@ class Comparison:
             found.append(Leaf(dtype, gaps, _leaf_bounds(self, gaps, dtype, length, inside)))
         return tuple(found)
 
-    @functools.cached_property
+    @property
     def constants(self) -> float:
         """The precision of narrow constants in the float64 run, 0 where there are none."""
-        runs = (self.rule64, self.oracle64) if self.rule64 is not self.rule else ()
-        return max((bounds.constant_epsilon(run.jaxpr) for run in runs if run), default=0.0)
+        return self.traced64.constants if self.traced64 else 0.0
 
 
 def _epsilon_inside(comparison: Comparison, dtype: Any) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jbackprop.verify.arguments import Call, argument_names, function_name, large, take_apart
-from jbackprop.verify.clause_names import RUNS
+from jbackprop.verify.clause_names import RUNS, SECOND_ORDER
 from jbackprop.verify.clauses import (
     dtype_complaints,
     finite_difference_check,
@@ -19,7 +19,7 @@ from jbackprop.verify.conditioning import explain_by_conditioning
 from jbackprop.verify.cotangents import Cotangents, as_leaves, standard_cotangents
 from jbackprop.verify.explain import explain, raw_of_wrong_shape
 from jbackprop.verify.front_end import not_differentiated, primal_of
-from jbackprop.verify.kinks import Kinks, explain_by_kinks
+from jbackprop.verify.kinks import Kinks, explain_by_kinks, no_kinks
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Traced, pullback, split_outputs, trace
@@ -31,6 +31,7 @@ from jbackprop.verify.structure import in_one_line
 from jbackprop.verify.vacuous import blind_spots
 from jbackprop.verify.verdict import argument_rows, faults, wrong_in_formula
 
+STOPS = "not judged: the primal stops a gradient"
 Function = Callable[..., Any]
 
 
@@ -84,14 +85,21 @@ def compare_with_one_seed(
     named = _named_cotangents(f, primal, primal if reference is None else reference, rule, call, seed, further)
     asked = _Asked(f, primal, reference, rule, call, named, rtol, seed, kinks == "match", skip)
     found = _find(asked)
-    no_kinks = Kinks(tuple(np.zeros(np.shape(value), bool) for value in call.values), {})
     return Report(
         function_name(f),
         "its own primal, differentiated by JAX" if reference is None else function_name(reference),
         found.rows,
         found.checks,
         found.notes,
-        explain(call, found.comparison, found.rows, found.checks, found.kinks or no_kinks, found.raw, found.notes),
+        explain(
+            call,
+            found.comparison,
+            found.rows,
+            found.checks,
+            found.kinks or no_kinks(call.values),
+            found.raw,
+            found.notes,
+        ),
         found.vacuous,
         call_in_words(f, args, kwargs, _not_defaults(reference, rtol, further, nondiff, kinks, skip) | {"seed": seed}),
         environment(),
@@ -154,6 +162,8 @@ def _by_running(
         check, remark = finite_difference_check(asked.primal, call, comparison, agrees, seed)
         checks += [check] if check else []
         notes += (remark,) if remark else ()
+        if remark and agrees:  # a gradient that stops at some place is the derivative of no function
+            checks = [Check(c.name, True, STOPS) if c.name == SECOND_ORDER and not c.ok else c for c in checks]
     if large(call):
         notes += ("note: large arrays: few cotangents, one vmap, no scan, checkpoint, second order, differences",)
     return _Found(rows, tuple(checks), comparison, kinks, {}, notes, blind_spots(call, comparison))

@@ -15,7 +15,7 @@ from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.pullback import Evaluation, Pulled, Run, RunOne, Traced, compiled, evaluate, split_outputs, trace
 from jbackprop.verify.structure import in_one_line
-from jbackprop.verify.widen import AsTraced, widened
+from jbackprop.verify.widen import AsTraced, constant_epsilon, widened
 
 
 class _Wide(NamedTuple):
@@ -137,6 +137,7 @@ def _as_traced(
 def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Traced], traced: AsTraced) -> _Wide:
     """Runs rule and oracle with float64 also where they name a narrower float that the caller or the oracle has."""
     carried = [Traced(widened(one.jaxpr, traced.floor), one.tree) for one in jaxprs]
+    constants = max(constant_epsilon(one.jaxpr, traced.floor) for one in jaxprs)
     values, avals = to_float64(call.values), carried[0].jaxpr.in_avals[len(call.values) :]
     wide = {
         name: tuple(ct.astype(aval.dtype) for ct, aval in zip(to_float64(d_out), avals, strict=True))
@@ -145,7 +146,7 @@ def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Tra
     # As arguments, since JAX takes no float64 constant under `vmap`.
     run, run_rule = _together(carried, values, wide["random"])
     rule_run, oracle_run = evaluate(carried, values, wide, run, run_rule)
-    return _Wide(rule_run, oracle_run, run, run_rule, traced)
+    return _Wide(rule_run, oracle_run, run, run_rule, traced._replace(constants=constants))
 
 
 def _floor(call: Call, given: Sequence[Traced]) -> float:

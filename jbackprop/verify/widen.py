@@ -5,7 +5,7 @@ wrong in its formula. So the program is run again equation by equation with floa
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from jbackprop.verify.inline import without_rules
 AS_BEFORE = frozenset(
     {"bitcast_convert_type", "nextafter", "reduce_precision", "ffi_call"}
 )  # what widening would change
+WITH_JAXPRS = frozenset({"reduce", "reduce_window"})  # which do more than call them
 HUGE = 1e30  # stands for infinity, in masks
 
 
@@ -29,6 +30,7 @@ class AsTraced(NamedTuple):
     d_out: tuple[jax.ShapeDtypeStruct, ...]  # the cotangents of the float outputs
     x64: bool
     floor: float  # the coarsest epsilon of floats that become float64
+    constants: float = 0.0  # the coarsest epsilon of constants that are rounded even so
 
 
 def carried_in_float64(g: Callable[..., Any], arguments: Sequence[Any], traced: AsTraced) -> Callable[..., Any]:
@@ -58,7 +60,8 @@ def widened(jaxpr: Any, floor: float) -> Any:
 
 def _run(jaxpr: Any, arguments: Sequence[Any], floor: float) -> list[Any]:
     opened = getattr(jaxpr, "jaxpr", jaxpr)
-    values = dict(zip(opened.constvars, [_widen(const, floor) for const in jaxpr.consts], strict=True))
+    consts = getattr(jaxpr, "consts", ())  # before JAX 0.11 an open jaxpr has none
+    values = dict(zip(opened.constvars, [_widen(const, floor) for const in consts], strict=True))
     values |= dict(zip(opened.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
@@ -79,10 +82,13 @@ def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[A
     if name == "cond":
         branches = [lambda *given, branch=branch: _run(branch, given, floor) for branch in params["branches"]]
         return jax.lax.switch(operands[0], branches, *operands[1:])
+    if name == "custom_linear_solve":
+        return _linear_solve(params, operands, floor)
     called = _called(equation)
     if called is not None:
         return _run(called, operands, floor)
-    if name in AS_BEFORE or "callback" in name:
+    inside = any(True for _ in jaxprs_in_params(params)) and not name.startswith("scatter")
+    if inside or name in AS_BEFORE or "callback" in name:
         return _narrow(equation, operands, floor)
     try:
         found = _bound(equation, operands, {key: _param(value, floor) for key, value in params.items()})
@@ -94,22 +100,18 @@ def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[A
 
 def _called(equation: Any) -> Any:
     """Returns the jaxpr that an equation does nothing but call, as of `jit` and `checkpoint`, or None."""
-    for value in equation.params.values():
-        if isinstance(value, ClosedJaxpr | Jaxpr) and list(jaxprs_in_params(equation.params)) == [
-            getattr(value, "jaxpr", value)
-        ]:
-            inside = getattr(value, "jaxpr", value)
-            types = [[atom.aval for atom in (*one.invars, *one.outvars)] for one in (inside, equation)]
-            if [str(aval) for aval in types[0]] == [str(aval) for aval in types[1]]:
-                return value
-    return None
+    nested = list(jaxprs_in_params(equation.params))
+    if len(nested) != 1 or equation.primitive.name in WITH_JAXPRS:
+        return None
+    ours, theirs = ([*one.invars, *one.outvars] for one in (nested[0], equation))
+    types = [[(atom.aval.shape, atom.aval.dtype) for atom in atoms] for atoms in (ours, theirs)]
+    closed = (value for value in equation.params.values() if getattr(value, "jaxpr", value) is nested[0])
+    return next(closed) if types[0] == types[1] else None
 
 
 def _param(value: Any, floor: float) -> Any:
     if isinstance(value, np.dtype):
         return _wide(value, floor)
-    if isinstance(value, ClosedJaxpr):
-        return widened(value, floor)
     if isinstance(value, Jaxpr):  # what a scatter does with two numbers
         inside = widened(ClosedJaxpr(value, ()), floor)
         return getattr(inside, "jaxpr", inside)
@@ -128,12 +130,15 @@ def _bound(equation: Any, operands: list[Any], params: dict[str, Any]) -> Sequen
 
 
 def _scan(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence[Any]:
-    consts, carries = params["num_consts"], params["num_carry"]
-    fixed, start, rows = operands[:consts], operands[consts : consts + carries], operands[consts + carries :]
+    if "ft_in" in params:  # from JAX 0.11 on
+        fixed, start, rows = map(list, params["ft_in"].update(operands).unpack())
+    else:
+        consts, carries = params["num_consts"], params["num_carry"]
+        fixed, start, rows = operands[:consts], operands[consts:][:carries], operands[consts + carries :]
 
     def body(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
         found = _run(params["jaxpr"], [*fixed, *carry, *row], floor)
-        return found[:carries], found[carries:]
+        return found[: len(start)], found[len(start) :]
 
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
     last, stacked = jax.lax.scan(body, start, rows, **options)
@@ -148,6 +153,12 @@ def _while(params: dict[str, Any], operands: list[Any], floor: float) -> Sequenc
         lambda carry: _run(params["body_jaxpr"], [*for_body, *carry], floor),
         start,
     )
+
+
+def _linear_solve(params: dict[str, Any], operands: list[Any], floor: float) -> list[Any]:
+    sizes = params["const_lengths"]
+    before, consts = sizes.matvec + sizes.vecmat, sum(sizes)
+    return _run(params["jaxprs"].solve, [*operands[before:][: sizes.solve], *operands[consts:]], floor)
 
 
 def _wide(dtype: Any, floor: float) -> Any:
@@ -170,7 +181,25 @@ def _constant(literal: Any, floor: float) -> Any:
     if wide == dtype:
         return literal.val if jnp.issubdtype(dtype, jax.dtypes.extended) else np.asarray(literal.val, dtype)
     meant = _meant(float(literal.val), dtype) if np.ndim(literal.val) == 0 and wide == np.float64 else None
-    return np.float64(meant) if meant is not None else _cast(np.asarray(literal.val, dtype), wide)
+    return np.asarray(literal.val if meant is None else meant, dtype if meant is None else wide).astype(wide)
+
+
+def constant_epsilon(jaxpr: Any, floor: float) -> float:
+    """Returns the epsilon of the narrowest constant that stays a rounded one when `jaxpr` is widened, else 0."""
+    if coarsest_epsilon(jaxpr) <= epsilon(np.float64):
+        return 0.0
+    return max((epsilon(dtype) for dtype in _rounded(getattr(jaxpr, "jaxpr", jaxpr), floor)), default=0.0)
+
+
+def _rounded(jaxpr: Any, floor: float) -> Iterator[Any]:
+    for equation in jaxpr.eqns:
+        literals: list[Any] = [atom for atom in equation.invars if isinstance(atom, Literal)]
+        for literal in literals:
+            dtype = literal.aval.dtype
+            if _wide(dtype, floor) != dtype and np.ndim(literal.val) == 0 and not jnp.iscomplexobj(literal.val):
+                yield from () if _meant(float(literal.val), dtype) is not None else (dtype,)
+        for nested in jaxprs_in_params(equation.params):
+            yield from _rounded(nested, floor)
 
 
 def _meant(value: float, dtype: Any) -> float | None:

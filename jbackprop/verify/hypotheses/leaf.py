@@ -31,7 +31,8 @@ class Setting(NamedTuple):
     oracle: Mapping[str, Arrays]  # the right ones
     pull: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]  # at inputs, for cotangents
     tolerance: float  # equality within this fraction of max|g| is equality
-    kinked: Arrays  # per leaf: where the function has a kink or a tie
+    kinked: Arrays  # per leaf: where the rule is wrong at a kink or a tie alone
+    unknown: Arrays  # per leaf: where the right answer is not unique, and the rule counts as right
     raw: Mapping[str, np.ndarray]  # what `bwd` returned for a leaf where its shape is wrong, for the random cotangent
 
 
@@ -45,7 +46,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """One leaf of a `Setting`; elements that are not finite in the oracle count as right."""
+    """One leaf of a `Setting`; elements that are not finite in the oracle, or unknown, count as right."""
 
     setting: Setting
     i: int
@@ -75,7 +76,7 @@ def leaf_of(setting: Setting, i: int) -> Leaf:
     sizes = {name: max((largest(d_out) for d_out in setting.cotangents[name]), default=0.0) for name in names}
     for name in names:
         m, o = setting.manual[name][i], setting.oracle[name][i]
-        finite = np.asarray(np.isfinite(o))
+        finite = np.asarray(np.isfinite(o) & ~_unknown(setting, i))
         manual[name], oracle[name] = np.asarray(np.where(finite, m, 0)), np.asarray(np.where(finite, o, 0))
         gain = largest(oracle[names[0]]) / sizes[names[0]] if sizes[names[0]] > 0 else 0.0
         scale = max(largest(oracle[name]), largest(manual[name]), FLOOR * gain * sizes[name])
@@ -117,9 +118,18 @@ def explains(leaf: Leaf, candidate: Candidate) -> bool:
     """Whether the rule returns `candidate(name)` for every cotangent."""
     for name, manual in leaf.manual.items():
         found = candidate(name)
-        if found is None or not equal(leaf, name, manual, np.asarray(found)):
+        if found is None or not equal(leaf, name, manual, _known(leaf, np.asarray(found))):
             return False
     return True
+
+
+def _known(leaf: Leaf, candidate: np.ndarray) -> np.ndarray:
+    unknown = _unknown(leaf.setting, leaf.i)
+    return np.where(unknown, 0, candidate) if unknown.shape == candidate.shape and unknown.any() else candidate
+
+
+def _unknown(setting: Setting, i: int) -> np.ndarray:
+    return setting.unknown[i] if i < len(setting.unknown) else np.zeros(setting.inputs[i].shape, bool)
 
 
 def multiple(leaf: Leaf, candidate: Candidate, target: Named | None = None) -> Any:
@@ -132,7 +142,7 @@ def multiple(leaf: Leaf, candidate: Candidate, target: Named | None = None) -> A
         given = candidate(name)
         if given is None or given.shape != wanted.shape:
             return None
-        found = np.asarray(given)  # NumPy makes a number of an array without axes
+        found = _known(leaf, np.asarray(given))  # NumPy makes a number of an array without axes
         if c is None:
             c = 1.0 if equal(leaf, name, wanted, found) else _ratio(leaf, wanted, found)
             if c is None:

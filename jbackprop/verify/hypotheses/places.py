@@ -70,7 +70,7 @@ def _shifts(manual: np.ndarray, oracle: np.ndarray) -> Iterator[list[int]]:
     start = np.unravel_index(peak, oracle.shape)
     for place in there:
         end = np.unravel_index(place, oracle.shape)
-        yield [int(e - s) for s, e in zip(start, end, strict=True)]
+        yield [int((e - s + n // 2) % n - n // 2) for s, e, n in zip(start, end, oracle.shape, strict=True)]
 
 
 def _shifted(leaf: Leaf, axis: int, by: int) -> bool:

@@ -79,7 +79,7 @@ def _rearrangements(shape: tuple[int, ...]) -> Iterator[Move]:
         for b in axes:
             if a < b and shape[a] == shape[b]:
                 yield f"transposed ({axes_words((a, b))})", lambda x, a=a, b=b: np.swapaxes(x, a, b)
-    for flip in [*itertools.pairwise(axes), *((axis,) for axis in axes)]:
+    for flip in [*((axis,) for axis in axes), *itertools.pairwise(axes)]:
         yield f"flipped along {axes_words(flip)}", lambda x, flip=flip: np.flip(x, flip)
     for axis in axes:
         for by in (1, -1):

@@ -20,6 +20,7 @@ CONSTANTS = {
     "log 10": math.log(10),
     "e": math.e,
 }
+LONG = 10_000  # a longer numerator is no simple fraction
 CLOSE = 1e-7  # a number named to seven digits is no accident
 
 
@@ -96,7 +97,8 @@ def _numbers(leaf: Leaf, c: float) -> Iterator[tuple[float, str]]:
         yield value, name
     for one in (1 / c, c):
         simple = Fraction(one).limit_denominator(12)
-        yield float(simple), str(simple)
+        if simple.numerator < LONG:
+            yield float(simple), str(simple)
         yield round(one, 3), f"{one:.4g}"
 
 
