@@ -61,11 +61,11 @@ def widened(jaxpr: Any, floor: float) -> Any:
 def _run(jaxpr: Any, arguments: Sequence[Any], floor: float) -> list[Any]:
     opened = getattr(jaxpr, "jaxpr", jaxpr)
     consts = getattr(jaxpr, "consts", ())  # before JAX 0.11 an open jaxpr has none
-    values = dict(zip(opened.constvars, [_widen(const, floor) for const in consts], strict=True))
+    values = dict(zip(opened.constvars, [_constant(const, const.dtype, floor) for const in consts], strict=True))
     values |= dict(zip(opened.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
-        return _constant(atom, floor) if isinstance(atom, Literal) else values[atom]
+        return _constant(*_read(atom), floor) if isinstance(atom, Literal) else values[atom]
 
     for equation in opened.eqns:
         found = _carried_out(equation, [read(atom) for atom in equation.invars], floor)
@@ -175,31 +175,45 @@ def _cast(value: Any, dtype: Any) -> Any:
     return value if getattr(value, "dtype", dtype) == dtype else jax.lax.convert_element_type(value, dtype)
 
 
-def _constant(literal: Any, floor: float) -> Any:
-    dtype = literal.aval.dtype
+def _read(literal: Any) -> tuple[Any, Any]:
+    return literal.val, literal.aval.dtype
+
+
+def _constant(value: Any, dtype: Any, floor: float) -> Any:
     wide = _wide(dtype, floor)
-    if wide == dtype:
-        return literal.val if jnp.issubdtype(dtype, jax.dtypes.extended) else np.asarray(literal.val, dtype)
-    meant = _meant(float(literal.val), dtype) if np.ndim(literal.val) == 0 and wide == np.float64 else None
-    return np.asarray(literal.val if meant is None else meant, dtype if meant is None else wide).astype(wide)
+    if jnp.issubdtype(dtype, jax.dtypes.extended):
+        return value
+    number = _written_in(value, dtype, floor)
+    meant = None if number is None else _meant(float(value), number)
+    return np.asarray(value, dtype).astype(wide) if meant is None else np.asarray(meant, wide)
+
+
+def _written_in(value: Any, dtype: Any, floor: float) -> Any:
+    """Returns the narrow dtype that a number was rounded to, also where it was cast to float64 since; else None."""
+    if np.ndim(value) or not jnp.issubdtype(dtype, jnp.floating) or epsilon(dtype) > floor:
+        return None
+    if dtype != np.float64:
+        return dtype
+    with np.errstate(over="ignore"):
+        return np.dtype(np.float32) if float(np.float32(value)) == value else None
 
 
 def constant_epsilon(jaxpr: Any, floor: float) -> float:
     """Returns the epsilon of the narrowest constant that stays a rounded one when `jaxpr` is widened, else 0."""
     if coarsest_epsilon(jaxpr) <= epsilon(np.float64):
         return 0.0
-    return max((epsilon(dtype) for dtype in _rounded(getattr(jaxpr, "jaxpr", jaxpr), floor)), default=0.0)
+    numbers = ((value, _written_in(value, dtype, floor)) for value, dtype in _constants(jaxpr))
+    rounded = (dtype for value, dtype in numbers if dtype is not None and _meant(float(value), dtype) is None)
+    return max(map(epsilon, rounded), default=0.0)
 
 
-def _rounded(jaxpr: Any, floor: float) -> Iterator[Any]:
-    for equation in jaxpr.eqns:
-        literals: list[Any] = [atom for atom in equation.invars if isinstance(atom, Literal)]
-        for literal in literals:
-            dtype = literal.aval.dtype
-            if _wide(dtype, floor) != dtype and np.ndim(literal.val) == 0 and not jnp.iscomplexobj(literal.val):
-                yield from () if _meant(float(literal.val), dtype) is not None else (dtype,)
+def _constants(jaxpr: Any) -> Iterator[tuple[Any, Any]]:
+    yield from ((const, const.dtype) for const in getattr(jaxpr, "consts", ()) if hasattr(const, "dtype"))
+    opened = getattr(jaxpr, "jaxpr", jaxpr)
+    for equation in opened.eqns:
+        yield from (_read(atom) for atom in equation.invars if isinstance(atom, Literal))
         for nested in jaxprs_in_params(equation.params):
-            yield from _rounded(nested, floor)
+            yield from _constants(nested)
 
 
 def _meant(value: float, dtype: Any) -> float | None:

@@ -119,6 +119,14 @@ def test_a_constant_is_the_short_decimal_that_it_was_rounded_from(written, dtype
     assert constant_epsilon(jaxpr, HALF) == eps
 
 
+def test_a_number_that_was_computed_in_float32_while_tracing_is_rounded_too():
+    third = jnp.float32(1) / jnp.float32(3)
+    jaxpr = jax.make_jaxpr(lambda x: x * third)(jnp.float32(0))
+    assert constant_epsilon(jaxpr, SINGLE) == SINGLE
+    with float64_scope():
+        assert float(jaxpr_as_fun(widened(jaxpr, SINGLE))(np.float64(3))[0]) == 3 * float(third)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("slip", [0.0, 1.0])
 def test_the_uniform_part_of_smoothed_labels_where_the_loss_names_float32(dtype, slip):
