@@ -173,7 +173,10 @@ def _deep_cases() -> tuple[NetworkCase, ...]:
 
 def _graph_cases() -> tuple[NetworkCase, ...]:
     source = "DEEP, Question 2"
-    skip = "a1 = relu(x w1 + b1 + x), logits = (a1 w2 + b2 + a1) w3 + b3, J = mean cross-entropy of softmax"
+    skip = (
+        "any acyclic graph of rules; here a1 = relu(x w1 + b1 + x), logits = (a1 w2 + b2 + a1) w3 + b3, "
+        "J = mean cross-entropy of softmax"
+    )
     diamond = "u = x w, v = σ(u) + tanh(u), L = mean (y - v)²"
     residual_options, diamond_options = {"graph": RESIDUAL_GRAPH}, {"graph": DIAMOND_GRAPH}
     return (
