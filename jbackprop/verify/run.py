@@ -42,10 +42,8 @@ def compared(
     run, run_rule = (_apart if large(call) else _together)(traced, call.values, given["random"])
     if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
         rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
-        in_float64, notes = (
-            _Wide(rule_run, oracle_run, run, run_rule, _way(call, traced, True, epsilon(np.float64))),
-            (),
-        )
+        as_it_is = _way(call, traced, True, epsilon(np.float64))
+        in_float64, notes = _Wide(rule_run, oracle_run, run, run_rule, as_it_is), ()
     else:
         in_float64, notes = _in_float64(f, oracle, call, wide, traced)
         rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
@@ -53,18 +51,7 @@ def compared(
             in_float64, notes = _as_traced(call, wide, traced)
     rule64, oracle64, run64, run_rule64, traced64 = in_float64 or (None,) * 5
     return Comparison(
-        rule_run,
-        oracle_run,
-        rule64,
-        oracle64,
-        run,
-        run_rule,
-        run64,
-        run_rule64,
-        traced64,
-        named,
-        call.values,
-        rtol,
+        rule_run, oracle_run, rule64, oracle64, run, run_rule, run64, run_rule64, traced64, named, call.values, rtol
     ), notes
 
 

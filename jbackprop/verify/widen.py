@@ -16,9 +16,14 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun, jaxprs_in
 from jbackprop.verify.bounds import coarsest_epsilon, epsilon
 from jbackprop.verify.inline import without_rules
 
-AS_BEFORE = frozenset(
-    {"bitcast_convert_type", "nextafter", "reduce_precision", "ffi_call"}
-)  # what widening would change
+AS_BEFORE = (
+    "bitcast_convert_type",
+    "nextafter",
+    "reduce_precision",
+    "ffi_call",
+    "random_",
+    "rng_",
+)  # meant for a dtype
 WITH_JAXPRS = frozenset({"reduce", "reduce_window"})  # which do more than call them
 HUGE = 1e30  # stands for infinity, in masks
 
@@ -88,7 +93,7 @@ def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[A
     if called is not None:
         return _run(called, operands, floor)
     inside = any(True for _ in jaxprs_in_params(params)) and not name.startswith("scatter")
-    if inside or name in AS_BEFORE or "callback" in name:
+    if inside or name.startswith(AS_BEFORE) or "callback" in name:
         return _narrow(equation, operands, floor)
     try:
         found = _bound(equation, operands, {key: _param(value, floor) for key, value in params.items()})

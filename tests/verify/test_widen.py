@@ -88,7 +88,7 @@ def test_a_float_coarser_than_the_floor_stays():
 def test_random_bits_and_callbacks_are_what_they_were():
     def f(key, x):
         told = jax.pure_callback(lambda x: x + x.dtype.itemsize, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
-        return jax.random.uniform(key, x.shape, x.dtype), told
+        return jax.random.uniform(key, x.shape, x.dtype), jax.random.gamma(key, jnp.abs(x)), told
 
     key, x = jax.random.key(0), normal(5)
     jaxpr = jax.make_jaxpr(f)(key, x)
