@@ -116,7 +116,7 @@ def _input_cotangent(x: Array, dy: Array, w: Array, axes: tuple[Axis, Axis], gro
     lows = [(a.window - 1) * a.dilation - a.low for a in axes]
     highs = [a.size - 1 - (a.outputs - 1) * a.stride + a.low for a in axes]
     reach = ((lows[0], highs[0]), (lows[1], highs[1]))
-    if has_few_channels(dy, w, groups):
+    if has_few_channels(dy, w, axes, groups):
         return input_cotangent_of_images(dy, w, axes, reach, examples_at_once(x, dy))
     p, q, j, o = w.shape
     rot180 = w[::-1, ::-1].reshape(p, q, j, groups, o // groups)

@@ -12,14 +12,15 @@ MOST_CHANNELS = 3
 Reach = tuple[tuple[int, int], tuple[int, int]]
 
 
-def has_few_channels(dy: Array, w: Float[Array, "p q j o"], groups: int) -> bool:
+def has_few_channels(dy: Array, w: Float[Array, "p q j o"], axes: tuple[Axis, Axis], groups: int) -> bool:
     """Whether dx is taken by `input_cotangent_of_images`: on one CPU, of images whose products are no more than dy.
 
     XLA's CPU backend takes two to three times as long for the convolution with the rotated kernel, which has as few
-    output channels as the image has channels.
+    output channels as the image has channels. A stride would spread the products apart and take more than it gives.
     """
     p, q, i, o = w.shape
-    return groups == 1 and i <= MOST_CHANNELS and p * q * i <= o and on_one_cpu(dy, w)
+    plain = groups == 1 and all(axis.stride == 1 for axis in axes)
+    return plain and i <= MOST_CHANNELS and p * q * i <= o and on_one_cpu(dy, w)
 
 
 def input_cotangent_of_images(

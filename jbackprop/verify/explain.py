@@ -151,6 +151,12 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
     return found or Diagnosis(row.argument, "unexplained", "no mistake of the list explains it; see its picture")
 
 
+def _unknown(bent: np.ndarray, mask: np.ndarray, right: Any) -> np.ndarray:
+    """Returns the ties that a diagnosis looks past: where the rule is wrong elsewhere too, and that tells enough."""
+    enough = bool(np.any(~bent & (as_double(right) != 0))) and not mask.any()
+    return bent if enough else np.zeros_like(bent)
+
+
 def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str, np.ndarray]) -> Setting:
     rule, oracle = comparison.rule64, comparison.oracle64
     wide = rule is not None and oracle is not None and comparison.run64 is not None
@@ -172,7 +178,6 @@ def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str,
         pull=lambda inputs, d_out: list(map(as_double, run_at(comparison, inputs, d_out)[1].cotangents)),
         tolerance=min(max(1e-9, 100 * max(bounds)), 1e-2),
         kinked=kinks.masks,
-        # what is wrong next to a kink as well is told from those places
-        unknown=tuple(np.asarray(bent & (not mask.any())) for bent, mask in zip(kinks.bent, kinks.masks, strict=True)),
+        unknown=tuple(map(_unknown, kinks.bent, kinks.masks, oracle.pulled["random"].cotangents)),
         raw=raw,
     )

@@ -191,7 +191,7 @@ def _grows_nearby(around: _Around, up: Arrays, i: int, place: tuple[int, ...], e
     """Whether the gradient has no bound next to the place: there the function jumps and has no subgradient."""
     nearer = _ends(around, [np.asarray(x / 10) for x in up])
     far, near = (max(abs(end[i][place]) for end in two) for two in (ends, nearer))
-    return bool(near > 5 * far)
+    return bool(far > 0 and near > 5 * far)
 
 
 def _whole(around: _Around, tie: Arrays) -> Arrays:

@@ -1,5 +1,6 @@
 """Rule and oracle run with every cotangent, in the caller's dtypes and once more in float64."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,17 +16,17 @@ from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.pullback import Evaluation, Pulled, Run, RunOne, Traced, compiled, evaluate, split_outputs, trace
 from jbackprop.verify.structure import in_one_line
-from jbackprop.verify.widen import AsTraced, constant_epsilon, widened
+from jbackprop.verify.widen import AsTraced, constant_epsilon, is_narrow, widened
 
 
-class _Wide(NamedTuple):
+class _Float64(NamedTuple):
     """The part of a `Comparison` that is in float64."""
 
-    rule: Evaluation
-    oracle: Evaluation
-    run: Run
-    run_rule: RunOne
-    traced: AsTraced
+    rule64: Evaluation | None
+    oracle64: Evaluation | None
+    run64: Run | None
+    run_rule64: RunOne | None
+    traced64: AsTraced | None
 
 
 def compared(
@@ -43,15 +44,22 @@ def compared(
     if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
         rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
         as_it_is = _way(call, traced, True, epsilon(np.float64))
-        in_float64, notes = _Wide(rule_run, oracle_run, run, run_rule, as_it_is), ()
+        in_float64, notes = _Float64(rule_run, oracle_run, run, run_rule, as_it_is), ()
     else:
         in_float64, notes = _in_float64(f, oracle, call, wide, traced)
         rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
-        if in_float64 and _draws_otherwise(oracle_run, in_float64.oracle):
+        if in_float64 and _draws_otherwise(oracle_run, in_float64.oracle64):
             in_float64, notes = _as_traced(call, wide, traced)
-    rule64, oracle64, run64, run_rule64, traced64 = in_float64 or (None,) * 5
+    in_float64 = in_float64 or _Float64(*[None] * len(_Float64._fields))
     return Comparison(
-        rule_run, oracle_run, rule64, oracle64, run, run_rule, run64, run_rule64, traced64, named, call.values, rtol
+        rule=rule_run,
+        oracle=oracle_run,
+        run=run,
+        run_rule=run_rule,
+        **in_float64._asdict(),
+        cotangents=named,
+        inputs=call.values,
+        rtol=rtol,
     ), notes
 
 
@@ -66,12 +74,13 @@ def run_at(comparison: Comparison, inputs: Sequence[Any], d_out: Sequence[Any]) 
         return comparison.run64(to_float64(list(inputs)), cast)
 
 
-def _draws_otherwise(oracle: Evaluation, oracle64: Evaluation) -> bool:
+def _draws_otherwise(oracle: Evaluation, oracle64: Evaluation | None) -> bool:
     """Whether random numbers inside are others in float64, as `jax.random.bernoulli(key, 0.9)` draws them."""
+    assert oracle64 is not None
     values, wide = (next(iter(one.pulled.values())).values for one in (oracle, oracle64))
     for value, other in zip(values, wide, strict=True):
         if finite_gap(as_numpy(value), as_numpy(other)) > USELESS * largest(as_numpy(other)):
-            return "random_bits" in str(oracle.jaxpr)
+            return re.search(r"\b(random|rng)_", str(oracle.jaxpr)) is not None
     return False
 
 
@@ -93,7 +102,7 @@ def _in_float64(
     call: Call,
     named: Mapping[str, Cotangents],
     given: Sequence[Traced],
-) -> tuple[_Wide | None, tuple[str, ...]]:
+) -> tuple[_Float64 | None, tuple[str, ...]]:
     """Runs rule and oracle again, traced with float64; where they refuse that, as they were traced in `given`."""
     values = to_float64(call.values)
     try:
@@ -107,7 +116,7 @@ def _in_float64(
 
 def _as_traced(
     call: Call, named: Mapping[str, Cotangents], given: Sequence[Traced]
-) -> tuple[_Wide | None, tuple[str, ...]]:
+) -> tuple[_Float64 | None, tuple[str, ...]]:
     """Runs rule and oracle again in float64 as they were traced in the caller's dtypes, so with the same random bits.
 
     What Python made of a dtype while they were traced, such as its epsilon, stays as it was.
@@ -121,9 +130,13 @@ def _as_traced(
         return None, (note,)
 
 
-def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Traced], traced: AsTraced) -> _Wide:
+def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Traced], traced: AsTraced) -> _Float64:
     """Runs rule and oracle with float64 also where they name a narrower float that the caller or the oracle has."""
     carried = [Traced(widened(one.jaxpr, traced.floor), one.tree) for one in jaxprs]
+    if any(
+        is_narrow(before.jaxpr) and after.jaxpr is before.jaxpr for before, after in zip(jaxprs, carried, strict=True)
+    ):
+        carried = jaxprs  # both or neither: they take the same cotangents
     constants = max(constant_epsilon(one.jaxpr, traced.floor) for one in jaxprs)
     values, avals = to_float64(call.values), carried[0].jaxpr.in_avals[len(call.values) :]
     wide = {
@@ -133,7 +146,7 @@ def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Tra
     # As arguments, since JAX takes no float64 constant under `vmap`.
     run, run_rule = _together(carried, values, wide["random"])
     rule_run, oracle_run = evaluate(carried, values, wide, run, run_rule)
-    return _Wide(rule_run, oracle_run, run, run_rule, traced._replace(constants=constants))
+    return _Float64(rule_run, oracle_run, run, run_rule, traced._replace(constants=constants))
 
 
 def _floor(call: Call, given: Sequence[Traced]) -> float:

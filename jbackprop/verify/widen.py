@@ -4,7 +4,6 @@ A rule that says `.astype(jnp.float32)` stays float32 when it is called with flo
 wrong in its formula. So the program is run again equation by equation with float64 in the place of the floats it names.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +23,7 @@ AS_BEFORE = (
     "random_",
     "rng_",
 )  # meant for a dtype
-WITH_JAXPRS = frozenset({"reduce", "reduce_window"})  # which do more than call them
-HUGE = 1e30  # stands for infinity, in masks
+WITH_JAXPRS = frozenset({"reduce", "reduce_window", "shard_map"})  # which do more than call them
 
 
 class AsTraced(NamedTuple):
@@ -35,7 +33,7 @@ class AsTraced(NamedTuple):
     d_out: tuple[jax.ShapeDtypeStruct, ...]  # the cotangents of the float outputs
     x64: bool
     floor: float  # the coarsest epsilon of floats that become float64
-    constants: float = 0.0  # the coarsest epsilon of constants that are rounded even so
+    constants: float = 0.0  # the coarsest epsilon of rounded constants inside
 
 
 def carried_in_float64(g: Callable[..., Any], arguments: Sequence[Any], traced: AsTraced) -> Callable[..., Any]:
@@ -49,11 +47,10 @@ def carried_in_float64(g: Callable[..., Any], arguments: Sequence[Any], traced: 
 def widened(jaxpr: Any, floor: float) -> Any:
     """Returns a closed `jaxpr` in float64, arguments and results too, with the same meaning in exact arithmetic.
 
-    Floats with an epsilon above `floor` stay, as do equations that depend on the bits of a float or leave JAX. Scalar
-    constants become the decimal number that they are the rounding of, where that is a short one; else they stay a
-    float of their dtype, converted. A jaxpr that cannot be taken apart so is returned as it is.
+    Floats with an epsilon above `floor` stay, as do equations that depend on the bits of a float or leave JAX, and
+    constants keep their values. A jaxpr that cannot be taken apart so is returned as it is.
     """
-    if coarsest_epsilon(jaxpr) <= epsilon(np.float64):
+    if not is_narrow(jaxpr):
         return jaxpr
     plain = without_rules(jaxpr, custom_jvp=True)
     arguments = [jax.ShapeDtypeStruct(aval.shape, _wide(aval.dtype, floor)) for aval in plain.in_avals]
@@ -63,14 +60,19 @@ def widened(jaxpr: Any, floor: float) -> Any:
         return jaxpr
 
 
+def is_narrow(jaxpr: Any) -> bool:
+    """Whether a jaxpr computes in a narrower float than float64."""
+    return coarsest_epsilon(jaxpr) > epsilon(np.float64)
+
+
 def _run(jaxpr: Any, arguments: Sequence[Any], floor: float) -> list[Any]:
     opened = getattr(jaxpr, "jaxpr", jaxpr)
     consts = getattr(jaxpr, "consts", ())  # before JAX 0.11 an open jaxpr has none
-    values = dict(zip(opened.constvars, [_constant(const, const.dtype, floor) for const in consts], strict=True))
+    values = dict(zip(opened.constvars, [_widen(const, floor) for const in consts], strict=True))
     values |= dict(zip(opened.invars, arguments, strict=True))
 
     def read(atom: Any) -> Any:
-        return _constant(*_read(atom), floor) if isinstance(atom, Literal) else values[atom]
+        return _literal(atom, floor) if isinstance(atom, Literal) else values[atom]
 
     for equation in opened.eqns:
         found = _carried_out(equation, [read(atom) for atom in equation.invars], floor)
@@ -83,7 +85,7 @@ def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[A
     if name == "scan":
         return _scan(params, operands, floor)
     if name == "while":
-        return _while(params, operands, floor)
+        return _narrow(equation, operands, floor) if _of_batch(params) else _while(params, operands, floor)
     if name == "cond":
         branches = [lambda *given, branch=branch: _run(branch, given, floor) for branch in params["branches"]]
         return jax.lax.switch(operands[0], branches, *operands[1:])
@@ -150,6 +152,12 @@ def _scan(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence
     return [*last, *stacked]
 
 
+def _of_batch(params: dict[str, Any]) -> bool:
+    """Whether each row of a batch stops by itself, which `jax.lax.while_loop` cannot say."""
+    cond = params["cond_jaxpr"]
+    return getattr(cond, "jaxpr", cond).outvars[0].aval.shape != ()
+
+
 def _while(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence[Any]:
     of_cond, of_body = params["cond_nconsts"], params["body_nconsts"]
     for_cond, for_body, start = operands[:of_cond], operands[of_cond:][:of_body], operands[of_cond + of_body :]
@@ -180,51 +188,49 @@ def _cast(value: Any, dtype: Any) -> Any:
     return value if getattr(value, "dtype", dtype) == dtype else jax.lax.convert_element_type(value, dtype)
 
 
-def _read(literal: Any) -> tuple[Any, Any]:
-    return literal.val, literal.aval.dtype
-
-
-def _constant(value: Any, dtype: Any, floor: float) -> Any:
-    wide = _wide(dtype, floor)
+def _literal(literal: Any, floor: float) -> Any:
+    dtype = literal.aval.dtype
     if jnp.issubdtype(dtype, jax.dtypes.extended):
-        return value
-    number = _written_in(value, dtype, floor)
-    meant = None if number is None else _meant(float(value), number)
-    return np.asarray(value, dtype).astype(wide) if meant is None else np.asarray(meant, wide)
-
-
-def _written_in(value: Any, dtype: Any, floor: float) -> Any:
-    """Returns the narrow dtype that a number was rounded to, also where it was cast to float64 since; else None."""
-    if np.ndim(value) or not jnp.issubdtype(dtype, jnp.floating) or epsilon(dtype) > floor:
-        return None
-    if dtype != np.float64:
-        return dtype
-    with np.errstate(over="ignore"):
-        return np.dtype(np.float32) if float(np.float32(value)) == value else None
+        return literal.val
+    return np.asarray(literal.val, dtype).astype(_wide(dtype, floor))
 
 
 def constant_epsilon(jaxpr: Any, floor: float) -> float:
-    """Returns the epsilon of the narrowest constant that stays a rounded one when `jaxpr` is widened, else 0."""
-    if coarsest_epsilon(jaxpr) <= epsilon(np.float64):
-        return 0.0
-    numbers = ((value, _written_in(value, dtype, floor)) for value, dtype in _constants(jaxpr))
-    rounded = (dtype for value, dtype in numbers if dtype is not None and _meant(float(value), dtype) is None)
-    return max(map(epsilon, rounded), default=0.0)
+    """Returns the epsilon of the coarsest rounded constant in a jaxpr, 0 where there is none.
+
+    Rule and oracle may have the rounding of different numbers, such as a product of what the other multiplies.
+    """
+    return max((_rounded_to(value, floor) for value in _constants(jaxpr)), default=0.0)
 
 
-def _constants(jaxpr: Any) -> Iterator[tuple[Any, Any]]:
-    yield from ((const, const.dtype) for const in getattr(jaxpr, "consts", ()) if hasattr(const, "dtype"))
-    opened = getattr(jaxpr, "jaxpr", jaxpr)
-    for equation in opened.eqns:
-        yield from (_read(atom) for atom in equation.invars if isinstance(atom, Literal))
+def _constants(jaxpr: Any) -> Iterator[np.ndarray]:
+    consts = [const for const in getattr(jaxpr, "consts", ()) if hasattr(const, "dtype")]
+    yield from (np.asarray(const) for const in consts if jnp.issubdtype(const.dtype, jnp.inexact))
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        literals: list[Any] = [atom for atom in equation.invars if isinstance(atom, Literal)]
+        for literal in literals:
+            if jnp.issubdtype(literal.aval.dtype, jnp.inexact):
+                yield np.asarray(literal.val, literal.aval.dtype)
         for nested in jaxprs_in_params(equation.params):
             yield from _constants(nested)
 
 
-def _meant(value: float, dtype: Any) -> float | None:
-    """Returns the number that a float of `dtype` was written as, or None where it is the rounding of a long one."""
-    few_bits = math.ldexp(math.frexp(value)[0], jnp.finfo(dtype).nmant // 2).is_integer()
-    if few_bits or not math.isfinite(value) or abs(value) >= HUGE:
-        return value
-    short = float(f"{value:.{jnp.finfo(dtype).precision}g}")
-    return short if np.asarray(short, dtype) == np.asarray(value, dtype) else None
+def _rounded_to(value: np.ndarray, floor: float) -> float:
+    """Returns the epsilon of the narrow dtype that an array has, or had before it was cast to float64; 0 if exact."""
+    dtype: Any = value.dtype
+    parts = np.stack([np.real(value), np.imag(value)]) if np.iscomplexobj(value) else value
+    if jnp.finfo(dtype).bits == 64:
+        dtype = np.dtype(np.float32)
+        with np.errstate(over="ignore"):
+            if not np.array_equal(parts.astype(dtype).astype(np.float64), parts):
+                return 0.0
+    return 0.0 if epsilon(dtype) > floor or _exact(parts.astype(np.float64), dtype) else epsilon(dtype)
+
+
+def _exact(parts: np.ndarray, dtype: Any) -> bool:
+    """Whether all are numbers that are written so: of few binary digits, integers, limits of the dtype."""
+    info = jnp.finfo(dtype)
+    few = np.ldexp(np.frexp(parts)[0], info.nmant // 2)
+    integer = (parts == np.rint(parts)) & (np.abs(parts) <= 2.0 ** (info.nmant + 1))
+    limit = ~np.isfinite(parts) | (np.abs(parts) >= float(info.max)) | (np.abs(parts) <= float(info.tiny))
+    return bool(np.all((few == np.rint(few)) | integer | limit))

@@ -8,6 +8,7 @@ import pytest
 from jbackprop.layers import conv2d as module
 from jbackprop.layers.conv2d import conv2d
 from jbackprop.layers.conv2d_of_images import MOST_CHANNELS, has_few_channels
+from jbackprop.layers.windows import spatial_axes
 
 OPTIONS = {
     "plain": {},
@@ -40,30 +41,33 @@ def test_both_formulations_agree_under_every_transform(name, in_blocks, monkeypa
     with jax.enable_x64(True):
         x, w = draw(0, 4, 7, 6, 2), draw(1, 3, 2, 2, 12)
         for few in (True, False):
-            monkeypatch.setattr(module, "has_few_channels", lambda dy, w, groups, few=few: few)
+            monkeypatch.setattr(module, "has_few_channels", lambda *_, few=few: few)
             found.append(jax.jit(lambda x, w: derivatives(x, w))(x, w))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), *found)
 
 
 @pytest.mark.parametrize(
-    ("kernel", "groups", "backend", "devices", "few"),
+    ("kernel", "stride", "groups", "backend", "devices", "few"),
     [
-        ((5, 5, 1, 32), 1, "cpu", 1, True),
-        ((3, 3, 3, 64), 1, "cpu", 1, True),
-        ((5, 5, 3, 32), 1, "cpu", 1, False),
-        ((5, 5, 1, 25), 1, "cpu", 1, True),
-        ((5, 5, 1, 24), 1, "cpu", 1, False),
-        ((1, 1, MOST_CHANNELS + 1, 64), 1, "cpu", 1, False),
-        ((5, 5, 1, 64), 2, "cpu", 1, False),
-        ((5, 5, 1, 32), 1, "cpu", 2, False),
-        ((5, 5, 1, 32), 1, "gpu", 1, False),
+        ((5, 5, 1, 32), 1, 1, "cpu", 1, True),
+        ((3, 3, 3, 64), 1, 1, "cpu", 1, True),
+        ((5, 5, 3, 32), 1, 1, "cpu", 1, False),
+        ((5, 5, 1, 25), 1, 1, "cpu", 1, True),
+        ((5, 5, 1, 24), 1, 1, "cpu", 1, False),
+        ((1, 1, MOST_CHANNELS + 1, 64), 1, 1, "cpu", 1, False),
+        ((5, 5, 1, 64), 1, 2, "cpu", 1, False),
+        ((5, 5, 1, 32), 1, 1, "cpu", 2, False),
+        ((5, 5, 1, 32), 1, 1, "gpu", 1, False),
+        ((4, 4, 3, 64), 4, 1, "cpu", 1, False),
+        ((5, 5, 1, 32), (1, 2), 1, "cpu", 1, False),
     ],
 )
-def test_the_product_is_for_images_on_one_cpu(kernel, groups, backend, devices, few, monkeypatch):
+def test_the_product_is_for_images_on_one_cpu(kernel, stride, groups, backend, devices, few, monkeypatch):
     dy, w = jnp.ones((2, 4, 4, kernel[-1])), jnp.ones(kernel)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
-    assert has_few_channels(dy, w, groups) == few
+    axes = spatial_axes("conv2d", (12, 12), kernel[:2], stride, "SAME", 1)
+    assert has_few_channels(dy, w, axes, groups) == few
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

@@ -84,7 +84,19 @@ def right(name, seed=0):
         outputs = tuple(map(np.asarray, run(inputs, tuple(np.zeros(y.shape, y.dtype) for y in shapes_out))[0]))
         named = standard_cotangents(shapes_out, seed)
         oracle = {cotangent: tuple(pull(inputs, cts)) for cotangent, cts in named.items()}
-    return Setting(tuple(shapes), inputs, outputs, named, oracle, oracle, pull, 1e-11, (), (), {})
+    return Setting(
+        tuple(shapes),
+        inputs,
+        outputs,
+        named,
+        oracle,
+        oracle,
+        pull,
+        1e-11,
+        (),
+        tuple(np.zeros(x.shape, bool) for x in inputs),
+        {},
+    )
 
 
 def _tuple(y):

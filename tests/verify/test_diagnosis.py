@@ -81,4 +81,10 @@ def test_a_wrong_shape_that_holds_the_right_numbers(leaf, mistake, kind, words):
 def test_an_empty_array_has_no_diagnosis():
     x = (np.zeros((0, 3)),)
     named = {"random": x}
-    assert diagnose(Setting(("x",), x, x, named, named, named, lambda x, ct: ct, 1e-11, (), (), {}), 0) is None
+    assert (
+        diagnose(
+            Setting(("x",), x, x, named, named, named, lambda x, ct: ct, 1e-11, (), (np.zeros(x[0].shape, bool),), {}),
+            0,
+        )
+        is None
+    )

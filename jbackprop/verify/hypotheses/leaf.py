@@ -76,7 +76,7 @@ def leaf_of(setting: Setting, i: int) -> Leaf:
     sizes = {name: max((largest(d_out) for d_out in setting.cotangents[name]), default=0.0) for name in names}
     for name in names:
         m, o = setting.manual[name][i], setting.oracle[name][i]
-        finite = np.asarray(np.isfinite(o) & ~_unknown(setting, i))
+        finite = np.asarray(np.isfinite(o) & ~setting.unknown[i])
         manual[name], oracle[name] = np.asarray(np.where(finite, m, 0)), np.asarray(np.where(finite, o, 0))
         gain = largest(oracle[names[0]]) / sizes[names[0]] if sizes[names[0]] > 0 else 0.0
         scale = max(largest(oracle[name]), largest(manual[name]), FLOOR * gain * sizes[name])
@@ -124,12 +124,8 @@ def explains(leaf: Leaf, candidate: Candidate) -> bool:
 
 
 def _known(leaf: Leaf, candidate: np.ndarray) -> np.ndarray:
-    unknown = _unknown(leaf.setting, leaf.i)
+    unknown = leaf.setting.unknown[leaf.i]
     return np.where(unknown, 0, candidate) if unknown.shape == candidate.shape and unknown.any() else candidate
-
-
-def _unknown(setting: Setting, i: int) -> np.ndarray:
-    return setting.unknown[i] if i < len(setting.unknown) else np.zeros(setting.inputs[i].shape, bool)
 
 
 def multiple(leaf: Leaf, candidate: Candidate, target: Named | None = None) -> Any:
