@@ -210,7 +210,7 @@ def test_a_function_that_refuses_float64_is_carried_out_in_it_all_the_same():
         return jnp.sin(x)
 
     right = rule(only_float32, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x),))
-    wrong = rule(only_float32, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x) + 1e-8 * d,))
+    wrong = rule(only_float32, lambda x: (jnp.sin(x), x), lambda x, d: (d * jnp.cos(x) + 2.0**-26 * d,))
     assert measured(check_vjp(right, normal(9)).rows[0].formula_error) < 1e-15
     assert compare_vjp(wrong, normal(9)).wrong == ("x",)
 
