@@ -57,9 +57,9 @@ class Result(NamedTuple):
 
 
 def unfinish(folder: Path) -> None:
-    """Removes what `finish` has written: it is not of the run that goes on now."""
-    for name in AT_THE_END:
-        (folder / name).unlink(missing_ok=True)
+    """Removes what `finish` has written, it is not of the run that goes on now, and what a kill left half written."""
+    for path in (*(folder / name for name in AT_THE_END), *folder.glob(".partial-*")):
+        path.unlink(missing_ok=True)
 
 
 def finish(

@@ -96,6 +96,7 @@ def test_a_finished_run_says_so(whole, capsys):
 
 
 def test_a_longer_run_that_is_killed_is_not_taken_for_finished(config, copy, monkeypatch):
+    (copy / ".partial-7-summary.json").write_text("{")
     for name in set(finish.AT_THE_END) - {"summary.json"}:
         (copy / name).touch()
 
@@ -105,7 +106,7 @@ def test_a_longer_run_that_is_killed_is_not_taken_for_finished(config, copy, mon
     monkeypatch.setattr(trains, "_fit", killed)
     with pytest.raises(Terminated):
         trained(config, resumed=copy, epochs=EPOCHS + 1)
-    assert not {path.name for path in copy.iterdir()} & set(finish.AT_THE_END)
+    assert not {path.name for path in copy.iterdir()} & {*finish.AT_THE_END, ".partial-7-summary.json"}
     assert set(FILES) - set(finish.AT_THE_END) == {"config.toml", "metrics.jsonl", "checkpoints"}
 
 
