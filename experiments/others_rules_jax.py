@@ -229,7 +229,7 @@ JAX = (
         "scipy.special.log_ndtr",
         "the primal has an asymptotic series",
         log_ndtr,
-        "wrong: dx, second order",
+        "wrong: dx",
         "an approximation: at -30 the primal is a series of three terms, its derivative and the rule part by 1.6e-10. "
         "In float32 the rule cancels: error 2.3e-5, that of autodiff of the primal 4e-8",
     ),

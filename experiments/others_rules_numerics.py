@@ -187,9 +187,8 @@ NUMERICS = (
         "linen.fp8_ops.in_qdq",
         "straight through, and a new scale for the gradient",
         flax_in_qdq,
-        "wrong: dx, ds, dh, zero for a zero cotangent",
-        "by design: dx skips the rounding; "
-        "the `gradients` of scale and history are their next values, also for a zero cotangent",
+        "wrong: ds, dh, linear in the cotangent, zero for a zero cotangent",
+        "by design: the `gradients` of scale and history are their next values, also for a zero cotangent",
     ),
     OthersRule(
         "flax",

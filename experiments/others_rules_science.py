@@ -169,7 +169,7 @@ SCIENCE = (
         "rigid_body._quaternion_rotate",
         "stays on the sphere",
         jaxmd_quaternion,
-        "wrong: dq, second order",
+        "wrong: dq",
         "by design: the gradient is projected; the diagnosis is `a multiple of q is missing`",
     ),
     OthersRule(
@@ -177,7 +177,7 @@ SCIENCE = (
         "space.transform",
         "real forces from fractional coordinates",
         jaxmd_transform,
-        "wrong: dR, second order",
+        "wrong: dR",
         "by design, as its docstring says",
     ),
     OthersRule("jax-md", "uma.segment_mm", "a kernel's backward pass", jaxmd_segment_mm, "ok", ""),

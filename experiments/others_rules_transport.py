@@ -153,7 +153,7 @@ TRANSPORT = (
         "math.utils.softmin",
         "right at infinities",
         ott_softmin,
-        "wrong: dgamma, second order",
+        "wrong: dgamma",
         "the rule returns None for gamma: nobody learns a temperature with it, and nothing says so",
     ),
     OthersRule(
