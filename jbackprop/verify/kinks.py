@@ -9,28 +9,21 @@ A rule that differs from the oracle at a point is held against the oracle's grad
    the shares must add up. This is the support function of the subdifferential, $h'(x; -v) <= <g, v> <= h'(x; v)$.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jbackprop.verify.bounds import coarsest_epsilon
+from jbackprop.verify.around import Around, Arrays, both_ends, differences, surroundings
 from jbackprop.verify.cotangents import KINKS
-from jbackprop.verify.distance import as_double
-from jbackprop.verify.float64 import to_float64
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.pullback import Pulled
-from jbackprop.verify.run import run_at
 
 SAMPLES, PROBES, ORDERS = 12, 24, 32
 WIDEST = 16  # rounds in which a tie may grow
 WORK = 2e7  # array elements that the probing may touch, which bounds its time
-STEP, WIDE_STEP = 1e-6, 1e-3  # of max|x|; the wide one where autodiff cancels, such as sin(x)/x around 0
 NEAR = 1e-2  # of a step, along many elements at once
 AGREE = 1e-7  # of max|g|, between rule and oracle next to a kink
 JUMP = 1 / 2  # of what the rule is off by: so far at least the oracle's gradient must jump
-
-Arrays = list[np.ndarray]
 
 
 class Kinks(NamedTuple):
@@ -44,44 +37,13 @@ class Kinks(NamedTuple):
     bent: tuple[np.ndarray, ...]
 
 
-class _Around(NamedTuple):
-    """Rule and oracle as functions of the leaves alone, at a fixed cotangent, and how far one steps.
-
-    Leaves `left_out` take part in no tie: the rule is wrong there next to the point too, so no kink explains it.
-    """
-
-    comparison: Comparison
-    d_out: Sequence[np.ndarray]
-    leaves: Arrays
-    steps: list[float]
-    left_out: frozenset[int] = frozenset()
-
-    def at(self, moves: Arrays) -> tuple[Arrays, Arrays]:
-        """Returns the cotangents of rule and oracle at the leaves moved by so many steps."""
-        rule, oracle = self._pulled(moves)
-        return self.without(map(as_double, rule.cotangents)), self.without(map(as_double, oracle.cotangents))
-
-    def without(self, gradients: Iterable[np.ndarray]) -> Arrays:
-        """Returns the gradients with zeros for the leaves left out."""
-        return [np.zeros_like(g) if i in self.left_out else g for i, g in enumerate(gradients)]
-
-    def height(self, moves: Arrays) -> float:
-        """Returns the oracle's value there, weighted by the cotangent: what the cotangents are the gradient of."""
-        values = map(as_double, self._pulled(moves)[1].values)
-        return float(sum(np.sum(y * as_double(ct)) for y, ct in zip(values, self.d_out, strict=True)))
-
-    def _pulled(self, moves: Arrays) -> list[Pulled]:
-        moved = [x + step * move for x, step, move in zip(self.leaves, self.steps, moves, strict=True)]
-        return run_at(self.comparison, moved, self.d_out)
-
-
 def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -> Kinks:
     """Returns which of the `faulty` leaves are right after all, because the function has a kink where they differ."""
     nothing = no_kinks(comparison.inputs)
     if any(np.iscomplexobj(x) for x in comparison.inputs):
         return nothing
     rng = np.random.default_rng([seed, KINKS])
-    around, rule, oracle = _around(comparison)
+    around, rule, oracle = surroundings(comparison)
     budget = int(np.clip(WORK / max(1, sum(x.size for x in oracle)), 4, PROBES))
     samples = [around.at([_off_every_tie(rng, x.shape) for x in around.leaves]) for _ in range(SAMPLES)]
     allowed = [max(AGREE, 10 * leaf.bounds.formula) for leaf in comparison.leaves]
@@ -140,33 +102,12 @@ def _most_suspicious(
     return [tuple(map(int, place)) for place in places[order[:budget]]]
 
 
-def _around(comparison: Comparison) -> tuple[_Around, Arrays, Arrays]:
-    """Returns the surroundings of the given point, and both cotangents at the point itself.
-
-    The cotangent is positive everywhere, so that a maximum stays convex and bounds of subgradients are attained.
-    """
-    run64, oracle = comparison.run64, comparison.oracle64 or comparison.oracle
-    leaves = [as_double(x) for x in (to_float64(comparison.inputs))]
-    named = comparison.cotangents["random"]
-    values = next(iter(oracle.pulled.values())).values
-    d_out = [(np.abs(ct.astype(np.float64)) + 0.1).astype(out.dtype) for ct, out in zip(named, values, strict=True)]
-    eps = max(coarsest_epsilon(oracle.jaxpr), 1e-16 if run64 else max(float(np.finfo(np.float32).eps), 1e-16))
-    narrow = max(STEP, 1e4 * eps)
-    for step in (narrow, max(narrow, WIDE_STEP)):
-        steps = [step * (float(np.max(np.abs(x[np.isfinite(x)]), initial=0.0)) or 1.0) for x in leaves]
-        around = _Around(comparison, d_out, leaves, steps)
-        rule, oracle_there = around.at([np.zeros(x.shape) for x in leaves])
-        if all(np.isfinite(x).all() for x in oracle_there):
-            break
-    return around, rule, oracle_there
-
-
 def _explained(
-    around: _Around, rule: Arrays, oracle: Arrays, sides: list[Arrays], i: int, place: tuple[int, ...]
+    around: Around, rule: Arrays, oracle: Arrays, sides: list[Arrays], i: int, place: tuple[int, ...]
 ) -> bool:
     """Whether the rule's cotangent at one place of leaf `i` lies in the subdifferential, alone and with its tie."""
     up = _only(around.leaves, i, place)
-    two = _ends(around, up)
+    two = both_ends(around, up)
     found, theirs = rule[i][place], oracle[i][place]
     if np.isnan(around.leaves[i]).any() or not np.isfinite(found):
         return False
@@ -187,17 +128,17 @@ def _explained(
     return all(_shares_add_up(around, rule, [*sides, *two], together) for together in (tie, _whole(around, tie)))
 
 
-def _grows_nearby(around: _Around, up: Arrays, i: int, place: tuple[int, ...], ends: list[Arrays]) -> bool:
+def _grows_nearby(around: Around, up: Arrays, i: int, place: tuple[int, ...], ends: list[Arrays]) -> bool:
     """Whether the gradient has no bound next to the place: there the function jumps and has no subgradient."""
-    nearer = _ends(around, [np.asarray(x / 10) for x in up])
+    nearer = both_ends(around, [np.asarray(x / 10) for x in up])
     far, near = (max(abs(end[i][place]) for end in two) for two in (ends, nearer))
     return bool(far > 0 and near > 5 * far)
 
 
-def _whole(around: _Around, tie: Arrays) -> Arrays:
+def _whole(around: Around, tie: Arrays) -> Arrays:
     """Returns the tie with all that takes part in it: a winner that moves down leaves its place to one other alone."""
     for _ in range(WIDEST):
-        ends = _ends(around, [x.astype(np.float64) for x in tie])
+        ends = both_ends(around, [x.astype(np.float64) for x in tie])
         wider = [one | _differ(up, down, 1e-3) for one, up, down in zip(tie, *ends, strict=True)]
         if all(map(np.array_equal, tie, wider)):
             break
@@ -205,15 +146,15 @@ def _whole(around: _Around, tie: Arrays) -> Arrays:
     return tie
 
 
-def _is_slope(around: _Around, found: float, up: Arrays, step: float) -> bool:
+def _is_slope(around: Around, found: float, up: Arrays, step: float) -> bool:
     """Whether `found` is what the values themselves say, where they say anything: the same slope on both sides."""
-    slopes = _differences(around, up) / step
+    slopes = differences(around, up) / step
     if not np.isfinite(slopes).all() or abs(slopes[0] - slopes[1]) > 1e-2 * np.max(np.abs(slopes)):
         return True
     return _between(found, slopes, 2e-2 * float(np.max(np.abs(slopes))) + 1e-6)
 
 
-def _follows_values(around: _Around, rule: Arrays, oracle: Arrays, rng: np.random.Generator) -> bool:
+def _follows_values(around: Around, rule: Arrays, oracle: Arrays, rng: np.random.Generator) -> bool:
     """Whether the rule is what the values say along directions through all places where autodiff is not finite.
 
     Where the values bend one way along all of them, the rule's slope lies between the two sides; where they do not
@@ -226,7 +167,7 @@ def _follows_values(around: _Around, rule: Arrays, oracle: Arrays, rng: np.rando
     seen = []
     for direction in (own, *([_off_every_tie(rng, x.shape) for x in own] for _ in range(2))):
         moves = [NEAR * move * where for move, where in zip(direction, undefined, strict=True)]
-        ends, nearer = _differences(around, moves), _differences(around, [np.asarray(x / 10) for x in moves])
+        ends, nearer = differences(around, moves), differences(around, [np.asarray(x / 10) for x in moves])
         if np.max(np.abs(nearer)) > np.max(np.abs(ends)) / 2:
             return True  # the function jumps, and no slope is its derivative
         shares = [
@@ -243,20 +184,14 @@ def _follows_values(around: _Around, rule: Arrays, oracle: Arrays, rng: np.rando
     return all(_between(along, ends, slack) for along, ends, slack in seen)
 
 
-def _differences(around: _Around, moves: Arrays) -> np.ndarray:
-    """Returns by how much the value changes along `moves`, and against them."""
-    above, here, below = (around.height([np.asarray(sign * move) for move in moves]) for sign in (1, 0, -1))
-    return np.array([above - here, here - below])
-
-
 def _jumps_so_far(found: float, theirs: float, around_here: np.ndarray) -> bool:
     finite = np.append(around_here[np.isfinite(around_here)], theirs)
     jump = float(finite.max() - finite.min())
     return jump >= JUMP * float(abs(found - theirs)) and _between(found, finite, 1e-3 * jump)
 
 
-def _shares_add_up(around: _Around, rule: Arrays, seen: list[Arrays], tie: Arrays) -> bool:
-    ends = _ends(around, _upwards(around, tie))
+def _shares_add_up(around: Around, rule: Arrays, seen: list[Arrays], tie: Arrays) -> bool:
+    ends = both_ends(around, _upwards(around, tie))
     weights = [step * x.astype(np.float64) for step, x in zip(around.steps, tie, strict=True)]
 
     def along(gradient: Arrays) -> float:
@@ -271,16 +206,12 @@ def _shares_add_up(around: _Around, rule: Arrays, seen: list[Arrays], tie: Array
     return _between(along(rule), bounds, slack)
 
 
-def _ends(around: _Around, moves: Arrays) -> list[Arrays]:
-    return [around.at(move)[1] for move in (moves, [np.asarray(-x) for x in moves])]
-
-
-def _upwards(around: _Around, tie: Arrays) -> Arrays:
+def _upwards(around: Around, tie: Arrays) -> Arrays:
     """Returns the moves of a tie's elements under which each gradient grows, or keeps: clip(x, 0, 1) bends up at 0 and
     down at 1, and moved the same way the two would bound nothing.
     """
     moves = [x.astype(np.float64) for x in tie]
-    up, down = _ends(around, moves)
+    up, down = both_ends(around, moves)
     falls = [_differ(one, other, 1e-3) & (one < other) for one, other in zip(up, down, strict=True)]
     return [np.where(fall, -move, move) for fall, move in zip(falls, moves, strict=True)]
 
