@@ -19,7 +19,7 @@ def minus_at_label(
     if not adds_at_label(p_dJ, dtype):
         return p_dJ - jnp.where(index == jnp.arange(k, dtype=index.dtype), dJ_n, 0)
     at_label = jnp.zeros((index.size, k), p_dJ.dtype).at[jnp.arange(index.size, dtype=index.dtype), index.ravel()]
-    # XLA adds in place all the same, but of what is written so it runs dw before dx, which takes a step 5% less
+    # XLA adds in place all the same, but written so the product dw after it runs before dx, and steps are faster
     return p_dJ + at_label.add(-dJ_n.ravel(), mode="clip", unique_indices=True).reshape(p_dJ.shape)
 
 
