@@ -27,3 +27,10 @@ def as_users_see_it():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_end_with_their_file():
+    """The more programs a process holds, the longer one more takes to compile: twice as long after two thousand."""
+    yield
+    jax.clear_caches()
