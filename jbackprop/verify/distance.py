@@ -19,12 +19,12 @@ def as_numpy(x: Any) -> np.ndarray:
 
 def gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Returns |one - other| element by element: 0 where both are NaN or the same infinity, inf where only one is."""
-    double = np.complex128 if np.iscomplexobj(one) or np.iscomplexobj(other) else np.float64
     with np.errstate(all="ignore"):
-        apart = np.asarray(np.subtract(one, other, dtype=double))
-        apart = np.abs(apart, out=apart if double is np.float64 else None)
-    if np.isfinite(np.max(apart, initial=0.0)):
-        return apart
+        apart = np.asarray(np.subtract(one, other))
+        apart = np.abs(apart, out=None if np.iscomplexobj(apart) else apart)
+        if np.isfinite(np.max(apart, initial=0.0)):
+            return apart
+        apart = np.abs(as_double(one) - as_double(other))  # which float32 may not hold
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     return np.where(same, 0.0, np.where(np.isfinite(one) & np.isfinite(other), apart, np.inf))
 

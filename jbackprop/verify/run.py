@@ -140,7 +140,7 @@ def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Tra
     constants = max(constant_epsilon(one.jaxpr, traced.floor) for one in jaxprs)
     values, avals = to_float64(call.values), carried[0].jaxpr.in_avals[len(call.values) :]
     wide = {
-        name: tuple(ct.astype(aval.dtype) for ct, aval in zip(to_float64(d_out), avals, strict=True))
+        name: tuple(ct.astype(aval.dtype, copy=False) for ct, aval in zip(to_float64(d_out), avals, strict=True))
         for name, d_out in named.items()
     }
     # As arguments, since JAX takes no float64 constant under `vmap`.

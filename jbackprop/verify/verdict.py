@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jbackprop.verify.arguments import Call
-from jbackprop.verify.distance import as_double, gap, largest, relative
+from jbackprop.verify.distance import as_double, as_numpy, gap, largest, relative
 from jbackprop.verify.measure import ACCURACY, Bounds, Comparison, Gaps
 from jbackprop.verify.report import Evidence, Row
 
@@ -95,12 +95,12 @@ def _telling(fault: tuple[float, str, Gaps]) -> tuple[bool, bool, float]:
 def _evidence(comparison: Comparison, i: int, cotangent: str) -> Evidence:
     """The two gradients in float64, or in the caller's dtypes where float64 shows no difference."""
     pairs = [
-        (as_double(rule.pulled[cotangent].cotangents[i]), as_double(oracle.pulled[cotangent].cotangents[i]))
+        (as_numpy(rule.pulled[cotangent].cotangents[i]), as_numpy(oracle.pulled[cotangent].cotangents[i]))
         for rule, oracle in ((comparison.rule64, comparison.oracle64), (comparison.rule, comparison.oracle))
         if rule is not None and oracle is not None and cotangent in rule.pulled
     ]
     differ = [(ours, theirs) for ours, theirs in pairs if gap(ours, theirs) > 1e-9 * largest(theirs)]
-    return Evidence(cotangent, *(differ or pairs)[0])
+    return Evidence(cotangent, *map(as_double, (differ or pairs)[0]))
 
 
 def _fault(gaps: Gaps, allowed: Bounds, measured64: bool) -> tuple[float, str] | None:
