@@ -33,6 +33,11 @@ EXPLAINED: dict[str, dict[str, dict[tuple[str, str], str]]] = {
             for new in ("return -(-(axis.low + axis.size) * axis.stride)", "return --(axis.low + axis.size)")
         },
     },
+    "layers/conv2d_of_images.py": {
+        "has_few_channels": {
+            ("p, q, i, o = w.shape", "q, p, i, o = w.shape"): "height and width are multiplied and nothing else",
+        },
+    },
     "layers/max_pool.py": {
         "max_pool_fwd": {("x = jnp.asarray(x)", new): ARRAY for new in ("pass", "x = x")},
     },

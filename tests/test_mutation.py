@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 from experiments import mutation
 from experiments.mutants import mutants_of, mutated_source
 from experiments.mutation import ROOT, mutants_in
+from experiments.mutation_candidates import candidates
 from experiments.mutation_explained import EXPLAINED
 from experiments.mutation_live import Live
 from jbackprop.layers.linear import linear
@@ -97,6 +99,12 @@ def test_a_mutant_reaches_the_decorated_rule_and_is_mended(tmp_path, monkeypatch
         assert jax.tree.map(
             jnp.array_equal, jax.grad(lambda x, w: linear(x, w).sum(), (0, 1))(square, 10 * square), (dw, dx)
         ) == (True, True)
+
+
+def test_a_test_of_its_own_concerns_a_file_whatever_else_it_names():
+    named = [f"tests/layers/{name}" for name in ("test_conv2d_of_images.py::test_on_one_cpu", "test_x.py::test_relu")]
+    items = [SimpleNamespace(nodeid=name) for name in named]
+    assert candidates("layers/conv2d_of_images.py", items) == items[:1]
 
 
 def test_what_a_test_looks_at_is_killed_and_what_none_looks_at_survives(tmp_path):
