@@ -27,6 +27,7 @@ def cross_entropy(logits):
     return -jax.nn.log_softmax(logits)[jnp.arange(6), jnp.array([0, 3, 1, 1, 4, 2])]
 
 
+WEIGHTS = np.sin(np.arange(36.0).reshape(6, 6))  # which no argument holds
 IDS = np.array([0, 3, 3, 1, 5, 0, 6])
 
 PRIMALS = {
@@ -57,6 +58,7 @@ PRIMALS = {
     "huber": (lambda x: jnp.where(jnp.abs(x) < 1, 0.5 * x * x, jnp.abs(x) - 0.5), {"x": (30,)}),
     "softplus": (jax.nn.softplus, {"x": (20,)}),
     "image bias": (lambda x, b: x + b, {"x": (2, 4, 4, 3), "b": (3,)}),
+    "mixed": (lambda x: WEIGHTS @ x, {"x": (6, 4)}),
     "large": (lambda x: x**3, {"x": (300, 200)}),
 }
 

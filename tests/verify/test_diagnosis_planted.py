@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diagnosis_probes import IDS, planted, right
+from diagnosis_probes import IDS, WEIGHTS, planted, right
 
 from jbackprop.verify.diagnosis import KINDS
 
@@ -108,6 +108,7 @@ PLANTED = [
     ("swish", "x", lambda d, a, y, ct: ct / (1 + np.exp(-a[0])), "missing term", "the term dy * "),
     ("leaky", "x", lambda d, a, y, ct: ct * (a[0] > 0), "part", "where x < 0: zero there"),
     ("leaky", "x", lambda d, a, y, ct: ct, "pass-through", "the local derivative is forgotten"),
+    ("mixed", "x", lambda d, a, y, ct: WEIGHTS @ ct, "transposed", "inside, a transpose is missing"),
     ("exp", "x", lambda d, a, y, ct: ct * np.exp(y), "wrong point", "evaluated at the output instead of x"),
     ("exp", "x", lambda d, a, y, ct: ct, "pass-through", "the local derivative is forgotten"),
     ("scalar", "x", lambda d, a, y, ct: -d, "sign", "the sign is wrong"),

@@ -29,6 +29,24 @@ def transposed(leaf: Leaf) -> Iterator[Finding]:
         yield Finding("transposed", f"{words}{times(c)}", sure=c == 1)
 
 
+def transposed_inside(leaf: Leaf) -> Iterator[Finding]:
+    """The rule returns J dy where J^T dy is right: then its product with any b is that of dy with the answer to b."""
+    given = leaf.setting.cotangents
+    if any(len(d_out) != 1 or d_out[0].shape != leaf.shape for d_out in given.values()):
+        return
+    names = [name for name in leaf.manual if given[name][0].any()]
+    for a, b in itertools.product(names, repeat=2):
+        products = [(leaf.manual[a], given[b][0]), (given[a][0], leaf.oracle[b])]
+        found, wanted = (np.vdot(one.conj(), other) for one, other in products)
+        sizes = [float(np.linalg.norm(one.ravel()) * np.linalg.norm(other.ravel())) for one, other in products]
+        if not abs(found - wanted) <= leaf.setting.tolerance * max(sizes):
+            return
+    if len(names) > 1 and leaf.input.size > 1:
+        yield Finding(
+            "transposed", "the derivative along the cotangent, J dy and not J^T dy: inside, a transpose is missing"
+        )
+
+
 def flipped(leaf: Leaf) -> Iterator[Finding]:
     """The rule returns g reversed along axes."""
     if len(leaf.shape) > MOST_AXES + 1:
