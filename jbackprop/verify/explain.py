@@ -180,4 +180,14 @@ def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str,
         kinked=kinks.masks,
         unknown=tuple(map(_unknown, kinks.bent, kinks.masks, oracle.pulled["random"].cotangents)),
         raw=raw,
+        fixed={
+            call.names[position]: as_double(leaf)
+            for position, leaf in enumerate(call.leaves)
+            if position not in call.differentiated and _is_array_of_numbers(leaf)
+        },
     )
+
+
+def _is_array_of_numbers(leaf: Any) -> bool:
+    """Whether a leaf is an array, and not one of random keys."""
+    return hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended) and np.size(leaf) > 1

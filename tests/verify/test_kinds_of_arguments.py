@@ -113,3 +113,21 @@ def test_a_random_key_and_a_static_array_are_passed_on():
     check_vjp(
         g, X, jax.random.key(0), np.arange(4, dtype=np.float32), skip=["vmap", "scan", "checkpoint", "second order"]
     )
+
+
+ROWS = jnp.asarray([True, True, False, True, False, True, True])
+CLASSES = jnp.asarray([1, 0, -100, 3, 2, -100, 1])
+
+
+@pytest.mark.parametrize(
+    ("primal", "derivative", "fixed", "place"),
+    [
+        (lambda x, mask: jnp.where(mask, jnp.sin(x), 0), jnp.cos, ROWS[:, None] ^ (normal(7, 4) > 0), "mask = 0"),
+        (lambda x, rows: jnp.where(rows[:, None], jnp.sin(x), 0), jnp.cos, ROWS, "rows = 0"),
+        (lambda x, labels: jnp.where(labels[:, None] < 0, 0, x**2), lambda x: 2 * x, CLASSES, "labels < 0"),
+    ],
+)
+def test_an_argument_without_a_gradient_says_where_the_rule_is_wrong(primal, derivative, fixed, place):
+    f = rule(primal, lambda x, fixed: (primal(x, fixed), x), lambda x, d: (d * derivative(x), None))
+    found = compare_vjp(f, normal(7, 4), fixed).diagnoses
+    assert [(one.kind, one.sentence.endswith(f"places, all where {place}")) for one in found] == [("part", True)]

@@ -84,7 +84,8 @@ def _fitted(leaf: Leaf) -> list[Form]:
     named = [
         (f"the output {name}" if clash and at >= len(setting.names) else name, x) for at, (name, x) in enumerate(named)
     ]
-    return [Form(name, fit) for name, array in named if (fit := _fit(array, leaf.shape)) is not None]
+    named += setting.fixed.items()
+    return [Form(name, fitted) for name, array in named if (fitted := fit(array, leaf.shape)) is not None]
 
 
 def _product(first: np.ndarray, f: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
@@ -100,8 +101,8 @@ def _applied(functions: Functions, arrays: list[Form]) -> Iterator[Form]:
                 yield Form(words.format(form.words), value)
 
 
-def _fit(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array in the shape of the leaf, aligned at the end or the front; None where it does not fit."""
+def fit(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Returns the array in the shape of the leaf, aligned at the end or the front; None where it does not fit."""
     if np.iscomplexobj(array) or array.ndim > len(shape) or array.size < 2 or not np.isfinite(array).all():
         return None
     for aligned in (array.shape, array.shape + (1,) * (len(shape) - array.ndim)):

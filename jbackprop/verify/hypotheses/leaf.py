@@ -34,6 +34,7 @@ class Setting(NamedTuple):
     kinked: Arrays  # per leaf: where the rule is wrong at a kink or a tie alone
     unknown: Arrays  # per leaf: where the right answer is not unique, and the rule counts as right
     raw: Mapping[str, np.ndarray]  # what `bwd` returned for a leaf where its shape is wrong, for the random cotangent
+    fixed: Mapping[str, np.ndarray] = {}  # the arrays that are not differentiated, such as labels and masks, by name
 
 
 class Finding(NamedTuple):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jbackprop.verify.hypotheses.forms import fit
 from jbackprop.verify.hypotheses.leaf import Leaf
 from jbackprop.verify.hypotheses.words import listed, long_axes, output_name, subsets
 
@@ -105,7 +106,8 @@ def _value_words(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray) -> str | None
     if wrong.sum() < 2 or shown.sum() < 2 or wrong.sum() + shown.sum() < 6:
         return None
     setting = leaf.setting
-    named = [(leaf.name, leaf.input)]
+    named = [(name, x) for name, array in setting.fixed.items() if (x := fit(array, wrong.shape)) is not None]
+    named.append((leaf.name, leaf.input))
     named += [(output_name(leaf, k), y) for k, y in enumerate(setting.outputs)]
     named += [(setting.names[j], x) for j, x in enumerate(setting.inputs) if j != leaf.i]
     for name, value in named:
