@@ -37,7 +37,7 @@ def transposed_inside(leaf: Leaf) -> Iterator[Finding]:
     names = [name for name in leaf.manual if given[name][0].any()]
     for a, b in itertools.product(names, repeat=2):
         products = [(leaf.manual[a], given[b][0]), (given[a][0], leaf.oracle[b])]
-        found, wanted = (np.vdot(one.conj(), other) for one, other in products)
+        found, wanted = (complex(np.sum(one * other)) for one, other in products)
         sizes = [float(np.linalg.norm(one.ravel()) * np.linalg.norm(other.ravel())) for one, other in products]
         if not abs(found - wanted) <= leaf.setting.tolerance * max(sizes):
             return
