@@ -12,7 +12,7 @@ from jbackprop.verify.measure import Comparison
 from jbackprop.verify.verdict import faults, spoken
 
 DRAWS = 3
-MORE, MOST = 8, 1e-2
+MORE, MOST, NOISE = 8, 1e-2, 1e-8
 SOME = 4  # roundings of the arguments that a computation may add on its way
 
 
@@ -29,9 +29,10 @@ def explain_by_conditioning(comparison: Comparison, faulty: Sequence[int], seed:
     return {
         i: f"as accurate as its arguments: one rounding of them changes it by {spoken(moved[i])} of max|g|"
         for i in asked
-        # at a tie the gradient jumps, however far the arguments move: that is no conditioning
+        # at a tie the gradient jumps, however far the arguments move: that is no conditioning. Rounding inside is as
+        # large at any distance too, and far smaller than a jump.
         if moved[i] < MOST
-        and further[i] > MORE / 3 * moved[i]
+        and (further[i] > MORE / 3 * moved[i] or moved[i] < NOISE)
         and all(error <= SOME * moved[i] for error, _, _ in faults(comparison, i))
     }
 

@@ -153,10 +153,11 @@ def _by_running(
     in_formula = [i for i in faulty if wrong_in_formula(comparison, i)]
     kinks = explain_by_kinks(comparison, in_formula, seed) if in_formula else None
     forgiven = explain_by_conditioning(comparison, faulty, seed) if faulty else {}
+    noisy = bool(forgiven) and comparison.rule64 is comparison.rule  # and what is noise is more so differentiated again
     forgiven |= kinks.forgiven if kinks and not asked.match else {}
     rows = argument_rows(call, comparison, complaints, forgiven)
     agrees = not any(row.verdict.startswith("wrong") for row in rows)
-    skip = asked.skip if agrees else asked.skip | {"second order"}  # which follows from the first
+    skip = asked.skip if agrees and not noisy else asked.skip | {"second order"}  # which follows from the first
     checks += numeric_checks(asked.f, asked.primal, asked.reference, call, comparison, traces, asked.rule, skip, seed)
     if "finite differences" not in skip and asked.reference is None:
         check, remark = finite_difference_check(asked.primal, call, comparison, agrees, seed)

@@ -29,6 +29,8 @@ def cross_entropy(logits):
 
 WEIGHTS = np.sin(np.arange(36.0).reshape(6, 6))  # which no argument holds
 IDS = np.array([0, 3, 3, 1, 5, 0, 6])
+SENTENCES = np.arange(160).reshape(8, 20) * 7 % 90 % 53  # more tokens than are told apart one number at a time
+TEN = np.arange(60) % 10  # each row of a table six times
 
 PRIMALS = {
     "linear": (lambda x, w, b: x @ w + b, {"x": (9, 5), "w": (5, 4), "b": (4,)}),
@@ -47,6 +49,8 @@ PRIMALS = {
     "conv": (conv, {"x": (2, 6, 6, 2), "k": (3, 3, 2, 2)}),
     "sum pool": (sum_pool, {"x": (2, 7, 7)}),
     "embedding": (lambda table: table[IDS], {"table": (8, 3)}),
+    "sentences": (lambda table: table[SENTENCES], {"table": (60, 16)}),
+    "ten": (lambda table: table[TEN], {"table": (10, 30)}),
     "normalise": (lambda x: x / jnp.sqrt((x**2).sum(-1, keepdims=True)), {"x": (4, 6)}),
     "mean square": (lambda x, t: ((x - t) ** 2).mean(), {"x": (8, 3), "t": (8, 3)}),
     "row square": (lambda x: (x**2).sum(-1), {"x": (8, 3)}),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diagnosis_probes import IDS, WEIGHTS, planted, right
+from diagnosis_probes import IDS, SENTENCES, TEN, WEIGHTS, planted, right
 
 from jbackprop.verify.diagnosis import KINDS
 
@@ -139,6 +139,8 @@ PLANTED = [
     ("sum pool", "x", lambda d, a, y, ct: d / 9, "factor", "is missing"),
     ("embedding", "table", lambda d, a, y, ct: overwritten(d, IDS, ct), "overlap", "one contribution replaces the others"),
     ("embedding", "table", lambda d, a, y, ct: d - np.eye(8)[6][:, None] * d[6], "part", "row 6 (axis 0): zero there"),
+    ("sentences", "table", lambda d, a, y, ct: overwritten(d, SENTENCES.ravel(), ct.reshape(160, 16)), "overlap", "one contribution replaces"),
+    ("ten", "table", lambda d, a, y, ct: overwritten(d, TEN, ct), "overlap", "wrong in 300 of 300 places, which several outputs share"),
     ("normalise", "x", lambda d, a, y, ct: ct / np.linalg.norm(a[0], axis=-1, keepdims=True), "missing term", "a multiple of "),
     ("normalise", "x", lambda d, a, y, ct: d * np.linalg.norm(a[0], axis=-1, keepdims=True) ** 2, "factor", "x"),
     ("mean square", "x", lambda d, a, y, ct: d * 24, "factor", "a division by N = 24 (axes 0 and 1 of x) is missing"),

@@ -63,6 +63,21 @@ def test_ill_conditioned_arguments_excuse_what_one_rounding_of_them_does():
     assert compare_vjp(twice, x).wrong == ("x",)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-8])
+def test_digits_that_the_formula_of_autodiff_loses_in_float64_as_well(factor):
+    def mean_exponential(x):
+        return jnp.expm1(x) / x
+
+    f = rule(
+        mean_exponential,
+        lambda x: (mean_exponential(x), x),
+        lambda x, dy: (factor * dy * (jnp.exp(x) / x - jnp.expm1(x) / x**2),),
+    )
+    with jax.enable_x64(True):
+        report = compare_vjp(f, 1e-3 * normal(300).astype(jnp.float64))
+    assert report.ok == (factor == 1), report
+
+
 def test_an_eigenvalue_of_1e_10_in_float64():
     with jax.enable_x64(True):
         a = jnp.asarray(1 / (np.arange(8)[:, None] + np.arange(8) + 1.0))

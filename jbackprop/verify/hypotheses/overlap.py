@@ -15,13 +15,26 @@ RIGHT = 0.005  # of the places of a large array must be right
 
 
 def overlap(leaf: Leaf) -> Iterator[Finding]:
-    """Each wrong place holds one of its contributions, or their mean."""
+    """Each wrong place holds one of its contributions, or their mean, and some places are right."""
     wrong, shown = wrong_places(leaf)
-    few = shown.sum() < RIGHT * wrong.size and leaf.input.size > MOST_OUTPUTS
-    if few or len(leaf.setting.outputs) != 1 or not _shared_somewhere(leaf, wrong):
+    if shown.sum() >= RIGHT * wrong.size or leaf.input.size <= MOST_OUTPUTS:
+        yield from _shared(leaf, wrong, shown, late=False)
+
+
+def overlap_everywhere(leaf: Leaf) -> Iterator[Finding]:
+    """The same where hardly a place is right: asked late, since other mistakes are commoner."""
+    wrong, shown = wrong_places(leaf)
+    if not shown.any() or shown.sum() < RIGHT * wrong.size:
+        yield from _shared(leaf, wrong, shown, late=True)
+
+
+def _shared(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray, late: bool) -> Iterator[Finding]:
+    if len(leaf.setting.outputs) != 1 or not _shared_somewhere(leaf, wrong):
         return
     of = f"wrong in {int(wrong.sum())} of {wrong.size} places, which several outputs share"
     for groups in _partitions(leaf.setting.outputs[0].shape, leaf.input.size):
+        if late and _reaches_most(leaf, groups[0], wrong):
+            return
         tables = {}
         for name in list(leaf.manual)[:2]:
             table = _contributions(leaf, groups, name, wrong)
@@ -35,7 +48,7 @@ def overlap(leaf: Leaf) -> Iterator[Finding]:
             continue
         used = one & (np.abs(table) > 10 * leaf.allowed[first_name(leaf)])
         yield from _diagonal(leaf, one, wrong)
-        if not shown.any():
+        if not shown.any() and not late:
             continue  # every place is a sum of several, as in a product of matrices: that is a sum left out
         whole = bool(one.all(axis=1).any())
         if bool(one.any(axis=0).all()) and used.any(axis=0)[count > 1].any() and not whole:
@@ -52,22 +65,30 @@ def _diagonal(leaf: Leaf, one: np.ndarray, wrong: np.ndarray) -> Iterator[Findin
         yield Finding("missing term", words)
 
 
+def _reaches_most(leaf: Leaf, group: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether these outputs alone contribute to most of the wrong places, as in a product of matrices."""
+    found = _contributions(leaf, [group], first_name(leaf), wrong)
+    return found is None or bool((np.abs(found) > 10 * leaf.allowed[first_name(leaf)]).mean() > 1 / 2)
+
+
 def _shared_somewhere(leaf: Leaf, wrong: np.ndarray) -> bool:
     """Cheaply rules out rules that are larger than any sum of parts could be, or nothing but zeros."""
     return bool(leaf.manual[first_name(leaf)][wrong].any()) and leaf.input.size > 2
 
 
 def _partitions(shape: tuple[int, ...], size: int) -> Iterator[list[np.ndarray]]:
-    """Ways to divide the outputs into groups: one by one, by row, by index modulo 2 or 3 along one axis or two."""
+    """Ways to divide the outputs: one by one, by row of the leading axes, by index modulo 2 or 3 along some axes."""
     n = int(np.prod(shape))
     axes = long_axes(shape)
     if 1 < n <= MOST_OUTPUTS and n * size <= MOST_NUMBERS:
         yield [(np.arange(n) == k).reshape(shape) for k in range(n)]
         return
     index = np.indices(shape, sparse=True)
-    for axis in axes[:1]:
-        if shape[axis] <= MOST_OUTPUTS and shape[axis] * size <= MOST_NUMBERS:
-            yield [np.broadcast_to(index[axis] == k, shape) for k in range(shape[axis])]
+    for leading in range(len(shape) - 1, 0, -1):
+        rows = int(np.prod(shape[:leading]))
+        if 1 < rows <= MOST_OUTPUTS and rows * size <= MOST_NUMBERS:
+            row = np.arange(rows).reshape(shape[:leading] + (1,) * (len(shape) - leading))
+            yield [np.broadcast_to(row == k, shape) for k in range(rows)]
     for modulus in (2, 3):
         inner = axes[1:3] if len(axes) > 2 else axes[:2]
         for chosen in [*((axis,) for axis in axes), tuple(inner)]:
