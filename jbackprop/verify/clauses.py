@@ -71,7 +71,7 @@ def numeric_checks(
     if "pure" not in skip:
         checks.append(purity_check(call, comparison, *traces, rule))
     if "jit" not in skip:
-        checks.append(contract.jit_check(f, call, comparison))
+        checks.append(contract.jit_check(f, oracle, call, comparison))
     checks += transformation_checks(f, oracle, call, comparison, skip)
     further = []
     if (

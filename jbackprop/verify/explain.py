@@ -129,7 +129,9 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
         digits = f"{-math.log10(narrow):.0f} digits"
         return Diagnosis(row.argument, "accuracy", f"right to {digits}: the rule computes in a narrower dtype than f")
     if words.startswith("rounding error"):
-        sizes, remedy = words.removeprefix("rounding error "), "sum in float32 and cast once at the end"
+        narrow_sums = row.dtype in ("bfloat16", "float16")
+        remedy = "sum in float32 and cast once at the end" if narrow_sums else "autodiff's formula loses fewer digits"
+        sizes = words.removeprefix("rounding error ")
         return Diagnosis(row.argument, "accuracy", f"the formula is right, the rounding is not: {sizes}; {remedy}")
     if stopped:  # the rule is right by the values themselves, so it is the oracle that differs
         return Diagnosis(row.argument, "unexplained", STOPPED)

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -59,6 +59,11 @@ class Leaf(NamedTuple):
     gaps: tuple[Gaps, ...]
     bounds: Bounds
 
+    @property
+    def automatic(self) -> float:
+        """The largest error of the oracle in the caller's dtype, as a fraction of max|g|, over all cotangents."""
+        return max((relative(one.automatic, one.scale) for one in self.gaps if not one.zero), default=0.0)
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -80,6 +85,7 @@ class Comparison:
     cotangents: Mapping[str, tuple[np.ndarray, ...]]
     inputs: tuple[Any, ...]
     rtol: float | None
+    noise: Mapping[int, float] = field(default_factory=dict)  # by leaf: what rounding inside is known to do
 
     @functools.cached_property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -89,7 +95,9 @@ class Comparison:
             dtype = jnp.asarray(value).dtype
             length, inside = bounds.longest_sum(self.oracle.jaxpr), _epsilon_inside(self, dtype)
             gaps = _leaf_gaps(self, i, dtype, length, max(inside, self.constants))
-            found.append(Leaf(dtype, gaps, _leaf_bounds(self, gaps, dtype, length, inside)))
+            explained, noise = _leaf_bounds(self, gaps, dtype, length, inside), self.noise.get(i, 0.0)
+            rounding, formula, repeated = (max(bound, noise) for bound in explained[:3])
+            found.append(Leaf(dtype, gaps, Bounds(rounding, formula, repeated, explained.underflow)))
         return tuple(found)
 
     @property

@@ -28,6 +28,13 @@ def in_words(error: Exception, rule: Rule | None) -> str:
         return f"the rule closes over {what}: pass it as an argument and return its cotangent from bwd"
     if rule is None or not isinstance(error, TypeError):
         return in_one_line(error)
+    if "is not a valid JAX type" in str(error):
+        return f"fwd or bwd returns something that is no array: {in_one_line(error)}"
+    by_name = [p.name for p in inspect.signature(rule.fwd).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if by_name:
+        return (
+            f"a rule gets all arguments by position, and fwd takes {', '.join(by_name)} by name alone: take out the `*`"
+        )
     if rule.plain and not _accepts(rule.bwd, len(rule.static) + 2):
         return f"bwd is called as {called(rule)}, which its signature {inspect.signature(rule.bwd)} does not take"
     if not _accepts(rule.fwd, len(rule.args)):

@@ -1,6 +1,7 @@
 """One comparison of a function with an oracle, with one seed: what runs, what is compared, what is left if it fails."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from jbackprop.verify.clauses import (
     numeric_checks,
     structure_checks,
 )
-from jbackprop.verify.conditioning import explain_by_conditioning
+from jbackprop.verify.conditioning import NOISY, moved_by_rounding
 from jbackprop.verify.cotangents import Cotangents, as_leaves, standard_cotangents
 from jbackprop.verify.explain import explain, raw_of_wrong_shape
 from jbackprop.verify.front_end import not_differentiated, primal_of
@@ -29,8 +30,9 @@ from jbackprop.verify.rule import Rule, find_rule
 from jbackprop.verify.run import compared
 from jbackprop.verify.structure import in_one_line
 from jbackprop.verify.vacuous import blind_spots
-from jbackprop.verify.verdict import argument_rows, faults, wrong_in_formula
+from jbackprop.verify.verdict import argument_rows, faults, spoken, wrong_in_formula
 
+AS_ITS_ARGUMENTS = "as accurate as its arguments: one rounding of them changes it by"
 STOPS = "not judged: the primal stops a gradient"
 Function = Callable[..., Any]
 
@@ -116,6 +118,11 @@ def _find(asked: _Asked) -> _Found:
                 "compare_vjp: JAX cannot differentiate the primal itself: declare its gradient by `reference=`"
             )
         raise
+    if any(isinstance(constant, Tracer) for constant in traced_oracle.jaxpr.consts):
+        raise TypeError(
+            f"compare_vjp: {function_name(asked.oracle)} closes over a value that is being traced: call it outside of "
+            "jax.jit and other transformations"
+        )
     checks, complaints = structure_checks(asked.f, asked.primal, asked.rule, call)
     try:
         traced, again = (trace(asked.f, call, call.values, d_out) for _ in range(2))
@@ -152,8 +159,11 @@ def _by_running(
     faulty = [i for i in range(len(call.values)) if faults(comparison, i)]
     in_formula = [i for i in faulty if wrong_in_formula(comparison, i)]
     kinks = explain_by_kinks(comparison, in_formula, seed) if in_formula else None
-    forgiven = explain_by_conditioning(comparison, faulty, seed) if faulty else {}
-    noisy = bool(forgiven) and comparison.rule64 is comparison.rule  # and what is noise is more so differentiated again
+    moved = moved_by_rounding(comparison, faulty, seed) if faulty else {}
+    forgiven = {i: f"{AS_ITS_ARGUMENTS} {spoken(distance)} of max|g|" for i, distance in moved.items()}
+    noisy = bool(moved) and comparison.rule64 is comparison.rule  # no wider dtype tells, least of all of second order
+    if noisy:
+        comparison = replace(comparison, noise={i: NOISY * distance for i, distance in moved.items()})
     forgiven |= kinks.forgiven if kinks and not asked.match else {}
     rows = argument_rows(call, comparison, complaints, forgiven)
     agrees = not any(row.verdict.startswith("wrong") for row in rows)

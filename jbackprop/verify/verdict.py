@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jbackprop.verify.arguments import Call
 from jbackprop.verify.distance import as_double, as_numpy, gap, largest, relative
-from jbackprop.verify.measure import ACCURACY, Bounds, Comparison, Gaps
+from jbackprop.verify.measure import ACCURACY, Comparison, Gaps, Leaf
 from jbackprop.verify.report import Evidence, Row
 
 NOT_MEASURED = (None, None, None, None)
@@ -48,7 +48,7 @@ def faults(comparison: Comparison, i: int) -> list[tuple[float, str, Gaps]]:
     leaf = comparison.leaves[i]
     found = []
     for one in leaf.gaps:
-        fault = _fault(one, leaf.bounds, comparison.rule64 is not None)
+        fault = _fault(one, leaf, comparison.rule64 is not None)
         if fault:
             found.append((*fault, one))
     return found
@@ -103,14 +103,15 @@ def _evidence(comparison: Comparison, i: int, cotangent: str) -> Evidence:
     return Evidence(cotangent, *map(as_double, (differ or pairs)[0]))
 
 
-def _fault(gaps: Gaps, allowed: Bounds, measured64: bool) -> tuple[float, str] | None:
+def _fault(gaps: Gaps, leaf: Leaf, measured64: bool) -> tuple[float, str] | None:
     """Returns an error that rounding does not explain, as a number and in words, or None."""
+    allowed, automatic = leaf.bounds, max(gaps.automatic, leaf.automatic * gaps.scale)
     slack = max(gaps.noise if gaps.zero else 0.0, allowed.underflow)
     accurate = max(allowed.rounding * gaps.scale, slack)
     if measured64 and gaps.formula > max(allowed.formula * gaps.scale, gaps.slack64):
         return _words("formula error", gaps.formula, gaps)
-    if measured64 and gaps.exact > max(accurate, ACCURACY * gaps.automatic):
-        ours = f"automatic {spoken(relative(gaps.automatic, gaps.scale))}"
+    if measured64 and gaps.exact > max(accurate, ACCURACY * automatic):
+        ours = f"automatic {spoken(relative(automatic, gaps.scale))}"
         error, words = _words("rounding error", gaps.exact, gaps)
         return error, f"{words}, {ours}"
     if not measured64 and gaps.value > accurate:

@@ -28,6 +28,8 @@ def cross_entropy(logits):
 
 
 WEIGHTS = np.sin(np.arange(36.0).reshape(6, 6))  # which no argument holds
+TURN = np.array([[0.0, -3, 1], [3, 0, -2], [-1, 2, 0]]) / 9
+ROTATIONS = np.stack([np.linalg.matrix_power(np.linalg.solve(np.eye(3) - TURN, np.eye(3) + TURN), k) for k in range(8)])
 IDS = np.array([0, 3, 3, 1, 5, 0, 6])
 SENTENCES = np.arange(160).reshape(8, 20) * 7 % 90 % 53  # more tokens than are told apart one number at a time
 TEN = np.arange(60) % 10  # each row of a table six times
@@ -62,6 +64,8 @@ PRIMALS = {
     "huber": (lambda x: jnp.where(jnp.abs(x) < 1, 0.5 * x * x, jnp.abs(x) - 0.5), {"x": (30,)}),
     "softplus": (jax.nn.softplus, {"x": (20,)}),
     "image bias": (lambda x, b: x + b, {"x": (2, 4, 4, 3), "b": (3,)}),
+    "rotated": (lambda x: ROTATIONS @ x, {"x": (8, 3, 4)}),
+    "scaled sequences": (lambda x, scale: x * scale, {"x": (6, 33, 64), "scale": (64,)}),
     "mixed": (lambda x: WEIGHTS @ x, {"x": (6, 4)}),
     "large": (lambda x: x**3, {"x": (300, 200)}),
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diagnosis_probes import PRIMALS, planted, right
+from diagnosis_probes import PRIMALS, ROTATIONS, planted, right
 
 from jbackprop.verify.diagnosis import Setting, diagnose
 
@@ -88,3 +88,19 @@ def test_an_empty_array_has_no_diagnosis():
         )
         is None
     )
+
+
+def test_of_one_number_out_any_two_answers_are_multiples_place_by_place():
+    assert planted("mean square", "x", lambda d, a, y, ct: ct * np.exp(np.flip(a[0]))) is None
+
+
+def test_a_rotation_in_the_wrong_direction_is_right_where_nothing_turns():
+    found = planted("rotated", "x", lambda d, a, y, ct: ROTATIONS @ ct)
+    assert found is not None
+    assert found.sentence.endswith("inside, a transpose is missing")
+
+
+def test_a_sum_over_the_first_of_a_batch_of_sequences():
+    found = planted("scaled sequences", "scale", lambda d, a, y, ct: (a[0] * ct)[0].sum(0))
+    assert found is not None
+    assert found.sentence == "only the first row of the cotangent (axis 0) is summed"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from compare_probes import compare_vjp
 from gradient_probes import normal, rule
+from jax.core import Tracer
 
 from jbackprop.verify import compare
 
@@ -76,6 +77,29 @@ def test_digits_that_the_formula_of_autodiff_loses_in_float64_as_well(factor):
     with jax.enable_x64(True):
         report = compare_vjp(f, 1e-3 * normal(300).astype(jnp.float64))
     assert report.ok == (factor == 1), report
+
+
+@pytest.mark.parametrize("eager", [1.0, 1.5])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_digits_that_rule_and_primal_lose_otherwise_without_jit(dtype, eager):
+    def moments(x):
+        mean = x.mean(-1, keepdims=True)
+        return mean, jax.lax.rsqrt((x * x).mean(-1, keepdims=True) - mean**2 + 1e-5)
+
+    def normalised(x):
+        mean, r = moments(x)
+        return (x - mean) * r
+
+    def bwd(x, dy):
+        mean, r = moments(x)
+        y = (x - mean) * r
+        dx = r * (dy - dy.mean(-1, keepdims=True) - y * (dy * y).mean(-1, keepdims=True))
+        return (dx if isinstance(dx, Tracer) else eager * dx,)
+
+    f = rule(normalised, lambda x: (normalised(x), x), bwd)
+    with jax.enable_x64(dtype == jnp.float64):
+        report = compare_vjp(f, 1e2 + normal(30, 40).astype(dtype))
+    assert report.ok == (eager == 1), report
 
 
 def test_an_eigenvalue_of_1e_10_in_float64():

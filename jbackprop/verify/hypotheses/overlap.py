@@ -10,6 +10,7 @@ from jbackprop.verify.hypotheses.words import long_axes
 
 MOST_OUTPUTS = 256  # above, contributions are told apart by the row, or by the index modulo 2 or 3
 MOST_NUMBERS = 2_000_000
+FEW = 9  # groups
 LOOSE = 8
 RIGHT = 0.005  # of the places of a large array must be right
 
@@ -33,8 +34,10 @@ def _shared(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray, late: bool) -> Ite
         return
     of = f"wrong in {int(wrong.sum())} of {wrong.size} places, which several outputs share"
     for groups in _partitions(leaf.setting.outputs[0].shape, leaf.input.size):
-        if late and _reaches_most(leaf, groups[0], wrong):
-            return
+        # As in a product of matrices: no place is one output's, and to ask them all costs too many runs.
+        many = leaf.setting.outputs[0].shape != leaf.shape and (late or len(groups) > FEW)
+        if many and _reaches_most(leaf, groups[0], wrong):
+            continue
         tables = {}
         for name in list(leaf.manual)[:2]:
             table = _contributions(leaf, groups, name, wrong)

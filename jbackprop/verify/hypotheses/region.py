@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jbackprop.verify.hypotheses.leaf import Finding, Leaf, explains, first_name, ratio, wrong_places
+from jbackprop.verify.hypotheses.places import transposed_inside
 from jbackprop.verify.hypotheses.region_words import box_of, box_words, region_words
 from jbackprop.verify.hypotheses.words import listed, long_axes, number
 
@@ -40,7 +41,7 @@ def ties(leaf: Leaf) -> Iterator[Finding]:
 def part(leaf: Leaf) -> Iterator[Finding]:
     """Wrong in a region that has a name."""
     wrong, shown = wrong_places(leaf)
-    if not wrong.any() or shown.sum() < RIGHT * wrong.size:
+    if not wrong.any() or shown.sum() < RIGHT * wrong.size or any(transposed_inside(leaf)):
         return
     of = f"{int(wrong.sum())} of {wrong.size} places"
     what = _what_is_there(leaf, wrong)

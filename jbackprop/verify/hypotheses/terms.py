@@ -65,8 +65,9 @@ def _named_term(leaf: Leaf, words: str, array: np.ndarray | None, constant: bool
     plain = array is None or not constant
     if plain and _orthogonal(leaf, leaf.manual, array, axes) and not _orthogonal(leaf, leaf.oracle, array, axes):
         return Finding("added", f"{what} is subtracted, which does not belong there")
-    what = f"{what} (the mean over {where})" if not words and _orthogonal(leaf, leaf.oracle, None, axes) else what
-    return Finding("missing term", f"{what} is missing")
+    if plain and _orthogonal(leaf, leaf.oracle, array, axes):  # it is what the right answer has taken out
+        return Finding("missing term", f"{what}{'' if words else f' (the mean over {where})'} is missing")
+    return Finding("missing term", f"{what} is missing, or too much")
 
 
 def _bases(leaf: Leaf) -> Iterator[tuple[str, np.ndarray | None, bool]]:
@@ -113,7 +114,8 @@ def missing_product(leaf: Leaf) -> Iterator[Finding]:
         for form in _all_forms(leaf):
             c = _times_cotangent(leaf, excess, form, k)
             if c is not None:
-                yield Finding("missing term", f"the term dy * {form.words} is missing{times(abs(c))}")
+                verb = "is too much, or missing with a minus" if isinstance(c, float) and c > 0 else "is missing"
+                yield Finding("missing term", f"the term dy * {form.words} {verb}{times(abs(c))}")
 
 
 def wrong_derivative(leaf: Leaf) -> Iterator[Finding]:
