@@ -77,33 +77,21 @@ def factor_along_axes(leaf: Leaf) -> Iterator[Finding]:
         others = tuple(axis for axis in range(len(leaf.shape)) if axis not in varying)
         factors = _factors(leaf, others)
         if factors is not None and np.ptp(factors) > 1e-6 * np.max(np.abs(factors)):
-            name = _name(leaf, factors, others)
-            if name is None and _of_one_number(leaf):
-                return
-            words = name or f"from {number(factors.min())} to {number(factors.max())}"
+            words = _name(leaf, factors, others) or f"from {number(factors.min())} to {number(factors.max())}"
             yield Finding("factor", f"a factor that varies along {axes_words(varying)} only is wrong: {words}")
 
 
 def local_factor(leaf: Leaf) -> Iterator[Finding]:
     """Each place has a multiple of its own, the same for every cotangent."""
     factors = _factors(leaf, ())
-    if (
-        factors is not None
-        and not _of_one_number(leaf)
-        and leaf.input.size > 1
-        and leaf.input.ndim
-        and np.ptp(factors) > 0
-    ):
+    if sum(y.size for y in leaf.setting.outputs) == 1:
+        return  # all cotangents are multiples of one, and so are any two answers, place by place
+    if factors is not None and leaf.input.size > 1 and leaf.input.ndim and np.ptp(factors) > 0:
         low, high = number(float(factors.min())), number(float(factors.max()))
         words = (
             f"each place has its own multiple of the right answer, from {low} to {high}: the local derivative is wrong"
         )
         yield Finding("factor", words, sure=False)
-
-
-def _of_one_number(leaf: Leaf) -> bool:
-    """Whether all cotangents are multiples of one: then any two answers are multiples of each other, place by place."""
-    return sum(y.size for y in leaf.setting.outputs) == 1
 
 
 def _factors(leaf: Leaf, others: tuple[int, ...]) -> np.ndarray | None:
