@@ -14,7 +14,13 @@ from jbackprop.verify.hypotheses.places import extra_sum, flipped, permuted, tra
 from jbackprop.verify.hypotheses.point import far_point, formula_of_the_output, moved_cotangent, wrong_point
 from jbackprop.verify.hypotheses.region import not_finite, one_hot_term, part, ties
 from jbackprop.verify.hypotheses.rows import row_weights, rows_left_out
-from jbackprop.verify.hypotheses.terms import added_cotangent, missing_along_axes, missing_product, wrong_derivative
+from jbackprop.verify.hypotheses.terms import (
+    added_cotangent,
+    diagonal_alone,
+    missing_along_axes,
+    missing_product,
+    wrong_derivative,
+)
 from jbackprop.verify.hypotheses.whole import factor, ignored, pass_through, sign, swapped, zero
 from jbackprop.verify.report import Diagnosis
 
@@ -69,6 +75,7 @@ HYPOTHESES: tuple[Callable[[Leaf], Iterator[Finding]], ...] = (
     bent_answer,
     permuted,
     uniform,
+    diagonal_alone,
     overlap,
     part,
     missing_along_axes,

@@ -50,7 +50,6 @@ def _shared(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray, late: bool) -> Ite
         if bool((count <= 1).all()):
             continue
         used = one & (np.abs(table) > 10 * leaf.allowed[first_name(leaf)])
-        yield from _diagonal(leaf, one, wrong)
         if not shown.any() and not late:
             continue  # every place is a sum of several, as in a product of matrices: that is a sum left out
         whole = bool(one.all(axis=1).any())
@@ -58,14 +57,6 @@ def _shared(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray, late: bool) -> Ite
             yield Finding("overlap", f"{of}: one contribution replaces the others instead of adding to them")
         if all(_averages(leaf, name, table, count, wrong) for name, table in tables.items()):
             yield Finding("overlap", f"{of}: their contributions are averaged instead of added")
-
-
-def _diagonal(leaf: Leaf, one: np.ndarray, wrong: np.ndarray) -> Iterator[Finding]:
-    """Each place has the contribution of the output at the same place, and none of the others'."""
-    own = np.flatnonzero(wrong)
-    if leaf.setting.outputs[0].shape == leaf.shape and len(one) == wrong.size and bool(one[own, range(len(own))].all()):
-        words = "each place has its own output's contribution alone: those of the other outputs are missing"
-        yield Finding("missing term", words)
 
 
 def _reaches_most(leaf: Leaf, group: np.ndarray, wrong: np.ndarray) -> bool:

@@ -18,11 +18,12 @@ from jbackprop.verify.hypotheses.forms import (
     sample,
     values,
 )
-from jbackprop.verify.hypotheses.leaf import Finding, Leaf, Named, differences, first_name, multiple
+from jbackprop.verify.hypotheses.leaf import Finding, Leaf, Named, differences, first_name, multiple, pull, wrong_places
 from jbackprop.verify.hypotheses.whole import output_cotangents
 from jbackprop.verify.hypotheses.words import axes_words, long_axes, subsets, times
 
 MOST_AXES = 4
+PLACES = 8  # of the diagonal that are looked at
 LOOSE = 8  # what a fit may miss, in units of the tolerance
 
 
@@ -34,6 +35,26 @@ def added_cotangent(leaf: Leaf) -> Iterator[Finding]:
             kind = "added" if isinstance(c, float) and c > 0 else "missing term"
             verb = "added" if kind == "added" else "missing"
             yield Finding(kind, f"{words} is {verb}{times(abs(c))}", sure=not axes)
+
+
+def diagonal_alone(leaf: Leaf) -> Iterator[Finding]:
+    """The rule is dy times the diagonal of the Jacobian, as of a softmax whose places are taken one by one."""
+    if len(leaf.setting.outputs) != 1 or leaf.setting.outputs[0].shape != leaf.shape or leaf.input.size < 3:
+        return
+    name = first_name(leaf)
+    d_out = leaf.setting.cotangents[name][0]
+    diagonal = np.divide(leaf.manual[name], d_out, out=np.zeros_like(leaf.manual[name]), where=d_out != 0)
+    if multiple(leaf, lambda name: diagonal * leaf.setting.cotangents[name][0]) != 1:
+        return
+    allowed = LOOSE * leaf.allowed[name] / largest(d_out)
+    wrong, _ = wrong_places(leaf)
+    for place in np.random.default_rng(0).permutation(np.flatnonzero(wrong))[:PLACES]:
+        one = (np.arange(leaf.input.size) == place).reshape(leaf.shape)
+        found = pull(leaf, None, [one.astype(d_out.dtype)])
+        if found is None or abs(found.flat[place] - diagonal.flat[place]) > allowed:
+            return
+    words = "each place has its own output's contribution alone: those of the other outputs are missing"
+    yield Finding("missing term", words)
 
 
 def missing_along_axes(leaf: Leaf) -> Iterator[Finding]:
