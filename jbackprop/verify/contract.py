@@ -129,8 +129,9 @@ def jit_check(f: Callable[..., Any], oracle: Callable[..., Any], call: Call, com
     except Exception:  # the oracle needs `jit`, and has no say
         return check
     pairs = zip(by_oracle.cotangents, comparison.oracle.pulled["random"].cotangents, strict=True)
-    apart = [gap(as_numpy(one), as_numpy(other)) for one, other in pairs]
-    return same(JIT, call, comparison, eager, compiled, [ACCURACY * distance for distance in apart])
+    apart = [(finite_gap(as_numpy(one), as_numpy(other)), largest(as_numpy(other))) for one, other in pairs]
+    slack = [min(ACCURACY * distance, bounds.USELESS * scale) for distance, scale in apart]
+    return same(JIT, call, comparison, eager, compiled, slack)
 
 
 def same(

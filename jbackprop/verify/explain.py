@@ -191,5 +191,7 @@ def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str,
 
 
 def _is_array_of_numbers(leaf: Any) -> bool:
-    """Whether a leaf is an array, and not one of random keys."""
-    return hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended) and np.size(leaf) > 1
+    """Whether a leaf is an array, and not one of random keys or of words."""
+    if not isinstance(leaf, np.ndarray | jax.Array) or leaf.size < 2:
+        return False
+    return jnp.issubdtype(leaf.dtype, jnp.number) or leaf.dtype == bool

@@ -15,6 +15,7 @@ from jbackprop.verify.pullback import Evaluation, Pulled, Run
 from jbackprop.verify.widen import AsTraced
 
 ACCURACY = 8  # times the rounding error of automatic differentiation still counts as equally accurate
+RANDOM = ("random", "another random")
 STABLE = 1 / 8  # noise agrees less in two precisions than to this fraction of itself
 
 
@@ -60,9 +61,13 @@ class Leaf(NamedTuple):
     bounds: Bounds
 
     @property
-    def automatic(self) -> float:
-        """The largest error of the oracle in the caller's dtype, as a fraction of max|g|, over all cotangents."""
-        return max((relative(one.automatic, one.scale) for one in self.gaps if not one.zero), default=0.0)
+    def autodiff(self) -> float:
+        """The oracle's error in the caller's dtype, as a fraction of max|g|, for random cotangents: the worst of them.
+
+        Others may cancel or underflow, where it says nothing of the rest.
+        """
+        random = [one for one in self.gaps if one.cotangent in RANDOM and not one.zero]
+        return max((relative(one.automatic, one.scale) for one in random), default=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +101,9 @@ class Comparison:
             length, inside = bounds.longest_sum(self.oracle.jaxpr), _epsilon_inside(self, dtype)
             gaps = _leaf_gaps(self, i, dtype, length, max(inside, self.constants))
             explained, noise = _leaf_bounds(self, gaps, dtype, length, inside), self.noise.get(i, 0.0)
-            rounding, formula, repeated = (max(bound, noise) for bound in explained[:3])
-            found.append(Leaf(dtype, gaps, Bounds(rounding, formula, repeated, explained.underflow)))
+            rounding, formula, repeated, underflow = explained
+            widened = Bounds(max(rounding, noise), max(formula, noise), max(repeated, noise), underflow)
+            found.append(Leaf(dtype, gaps, widened))
         return tuple(found)
 
     @property

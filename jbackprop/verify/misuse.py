@@ -1,5 +1,6 @@
 """What a user did, in words, where JAX's own message is about JAX."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -29,14 +30,17 @@ def in_words(error: Exception, rule: Rule | None) -> str:
     if rule is None or not isinstance(error, TypeError):
         return in_one_line(error)
     if "is not a valid JAX type" in str(error):
+        given = [rule.names[i] for i, argument in enumerate(rule.args) if i not in rule.static and _has_words(argument)]
+        if given:
+            return f"{given[0]} is no array: declare it static, in nondiff_argnums"
         return f"fwd or bwd returns something that is no array: {in_one_line(error)}"
-    by_name = [p.name for p in inspect.signature(rule.fwd).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if rule.plain and not _accepts(rule.bwd, len(rule.static) + 2):
+        return f"bwd is called as {called(rule)}, which its signature {inspect.signature(rule.bwd)} does not take"
+    by_name = list(_by_name_alone(rule.fwd))
     if by_name:
         return (
             f"a rule gets all arguments by position, and fwd takes {', '.join(by_name)} by name alone: take out the `*`"
         )
-    if rule.plain and not _accepts(rule.bwd, len(rule.static) + 2):
-        return f"bwd is called as {called(rule)}, which its signature {inspect.signature(rule.bwd)} does not take"
     if not _accepts(rule.fwd, len(rule.args)):
         arguments = ", ".join(rule.names)
         return f"fwd is called with all {len(rule.args)} arguments of the primal, also the static ones: {arguments}"
@@ -80,6 +84,17 @@ def _free_tracers(function: Callable[..., Any]) -> Iterator[str]:
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
         if isinstance(cell.cell_contents, Tracer):
             yield name
+
+
+def _has_words(argument: Any) -> bool:
+    return any(isinstance(leaf, str) for leaf in jax.tree.leaves(argument))
+
+
+def _by_name_alone(function: Callable[..., Any]) -> Iterator[str]:
+    with contextlib.suppress(ValueError):  # a builtin without a signature
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+                yield parameter.name
 
 
 def _accepts(function: Callable[..., Any], count: int) -> bool:

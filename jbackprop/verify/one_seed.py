@@ -16,7 +16,7 @@ from jbackprop.verify.clauses import (
     numeric_checks,
     structure_checks,
 )
-from jbackprop.verify.conditioning import NOISY, moved_by_rounding
+from jbackprop.verify.conditioning import excused_by_rounding
 from jbackprop.verify.cotangents import Cotangents, as_leaves, standard_cotangents
 from jbackprop.verify.explain import explain, raw_of_wrong_shape
 from jbackprop.verify.front_end import not_differentiated, primal_of
@@ -30,9 +30,9 @@ from jbackprop.verify.rule import Rule, find_rule
 from jbackprop.verify.run import compared
 from jbackprop.verify.structure import in_one_line
 from jbackprop.verify.vacuous import blind_spots
-from jbackprop.verify.verdict import argument_rows, faults, spoken, wrong_in_formula
+from jbackprop.verify.verdict import argument_rows, faults, wrong_in_formula
 
-AS_ITS_ARGUMENTS = "as accurate as its arguments: one rounding of them changes it by"
+NOISE = "not judged: noise of the first derivative grows in the second"
 STOPS = "not judged: the primal stops a gradient"
 Function = Callable[..., Any]
 
@@ -159,16 +159,18 @@ def _by_running(
     faulty = [i for i in range(len(call.values)) if faults(comparison, i)]
     in_formula = [i for i in faulty if wrong_in_formula(comparison, i)]
     kinks = explain_by_kinks(comparison, in_formula, seed) if in_formula else None
-    moved = moved_by_rounding(comparison, faulty, seed) if faulty else {}
-    forgiven = {i: f"{AS_ITS_ARGUMENTS} {spoken(distance)} of max|g|" for i, distance in moved.items()}
-    noisy = bool(moved) and comparison.rule64 is comparison.rule  # no wider dtype tells, least of all of second order
+    excused = excused_by_rounding(comparison, faulty, seed) if faulty else {}
+    forgiven = {i: excuse.words for i, excuse in excused.items()}
+    noisy = bool(excused) and comparison.rule64 is comparison.rule  # no wider dtype tells, least of all of second order
     if noisy:
-        comparison = replace(comparison, noise={i: NOISY * distance for i, distance in moved.items()})
+        comparison = replace(comparison, noise={i: excuse.allowed for i, excuse in excused.items()})
     forgiven |= kinks.forgiven if kinks and not asked.match else {}
     rows = argument_rows(call, comparison, complaints, forgiven)
     agrees = not any(row.verdict.startswith("wrong") for row in rows)
     skip = asked.skip if agrees and not noisy else asked.skip | {"second order"}  # which follows from the first
     checks += numeric_checks(asked.f, asked.primal, asked.reference, call, comparison, traces, asked.rule, skip, seed)
+    if noisy and agrees and "second order" not in asked.skip and asked.reference is None and not large(call):
+        checks.append(Check(SECOND_ORDER, True, NOISE))
     if "finite differences" not in skip and asked.reference is None:
         check, remark = finite_difference_check(asked.primal, call, comparison, agrees, seed)
         checks += [check] if check else []

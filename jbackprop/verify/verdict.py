@@ -105,7 +105,7 @@ def _evidence(comparison: Comparison, i: int, cotangent: str) -> Evidence:
 
 def _fault(gaps: Gaps, leaf: Leaf, measured64: bool) -> tuple[float, str] | None:
     """Returns an error that rounding does not explain, as a number and in words, or None."""
-    allowed, automatic = leaf.bounds, max(gaps.automatic, leaf.automatic * gaps.scale)
+    allowed, automatic = leaf.bounds, max(gaps.automatic, leaf.autodiff * gaps.scale)
     slack = max(gaps.noise if gaps.zero else 0.0, allowed.underflow)
     accurate = max(allowed.rounding * gaps.scale, slack)
     if measured64 and gaps.formula > max(allowed.formula * gaps.scale, gaps.slack64):

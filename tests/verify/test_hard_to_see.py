@@ -102,6 +102,45 @@ def test_digits_that_rule_and_primal_lose_otherwise_without_jit(dtype, eager):
     assert report.ok == (eager == 1), report
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.2])
+def test_that_ones_into_a_softmax_cancel_excuses_no_other_cotangent(factor):
+    def bwd(p, dy):
+        dx = p * (dy - (p * dy).sum(-1, keepdims=True))
+        return (dx * jnp.asarray(factor if p.dtype == NARROW else 1.0, p.dtype),)
+
+    f = rule(lambda x: jax.nn.softmax(x), lambda x: (jax.nn.softmax(x),) * 2, bwd)
+    assert compare_vjp(f, normal(40, 30).astype(NARROW)).ok == (factor == 1)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0, 5.0])
+def test_a_small_jump_at_ties_is_no_noise_of_float64(factor):
+    def highest(x, w):
+        return (x.reshape(10, 8, 2).max(-1) * w[:, None]).sum(-1)
+
+    def bwd(r, dy):
+        x, w = r
+        pairs = x.reshape(10, 8, 2)
+        hit = (pairs == pairs.max(-1, keepdims=True)).astype(x.dtype)
+        dx = hit / hit.sum(-1, keepdims=True) * (dy * w)[:, None, None]
+        return dx.reshape(10, 16).at[1:].multiply(factor), dy * pairs.max(-1).sum(-1)
+
+    f = rule(highest, lambda x, w: (highest(x, w), (x, w)), bwd)
+    with jax.enable_x64(True):
+        x, w = jnp.round(normal(10, 16), 1).astype(jnp.float64), jnp.asarray([1e8] + [1.0] * 9)
+        assert compare_vjp(f, x, w).wrong == (() if factor == 1 else ("x",))
+
+
+@pytest.mark.parametrize("eager", [1.0, 1.03])
+def test_what_ill_conditioned_arguments_excuse_holds_without_jit_as_well(eager):
+    def bwd(x, dy):
+        dx = 1e12 * dy * jnp.cos(1e12 * x)
+        return (dx if isinstance(dx, Tracer) else eager * dx,)
+
+    f = rule(lambda x: jnp.sin(1e12 * x), lambda x: (jnp.sin(1e12 * x), x), bwd)
+    with jax.enable_x64(True):
+        assert compare_vjp(f, normal(200).astype(jnp.float64)).ok == (eager == 1)
+
+
 def test_an_eigenvalue_of_1e_10_in_float64():
     with jax.enable_x64(True):
         a = jnp.asarray(1 / (np.arange(8)[:, None] + np.arange(8) + 1.0))

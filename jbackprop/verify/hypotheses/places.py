@@ -34,14 +34,15 @@ def transposed_inside(leaf: Leaf) -> Iterator[Finding]:
     given = leaf.setting.cotangents
     if any(len(d_out) != 1 or d_out[0].shape != leaf.shape for d_out in given.values()):
         return
-    names = [name for name in leaf.manual if given[name][0].any()]
+    names, differs = [name for name in leaf.manual if given[name][0].any()], False  # J and its transpose
     for a, b in itertools.product(names, repeat=2):
         products = [(leaf.manual[a], given[b][0]), (given[a][0], leaf.oracle[b])]
         found, wanted = (complex(np.sum(one * other)) for one, other in products)
         sizes = [float(np.linalg.norm(one.ravel()) * np.linalg.norm(other.ravel())) for one, other in products]
         if not abs(found - wanted) <= leaf.setting.tolerance * max(sizes):
             return
-    if len(names) > 1 and leaf.input.size > 1:
+        differs |= abs(complex(np.sum(leaf.oracle[a] * given[b][0])) - wanted) > leaf.setting.tolerance * max(sizes)
+    if len(names) > 1 and leaf.input.size > 1 and differs:
         yield Finding(
             "transposed", "the derivative along the cotangent, J dy and not J^T dy: inside, a transpose is missing"
         )

@@ -106,7 +106,8 @@ def _value_words(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray) -> str | None
     if wrong.sum() < 2 or shown.sum() < 2 or wrong.sum() + shown.sum() < 6:
         return None
     setting = leaf.setting
-    named = [(name, x) for name, array in setting.fixed.items() if (x := fit(array, wrong.shape)) is not None]
+    marks = {name: mark for name, array in setting.fixed.items() if (mark := _mark(array)) is not None}
+    named = [(name, x) for name, mark in marks.items() if (x := fit(mark, wrong.shape)) is not None]
     named.append((leaf.name, leaf.input))
     named += [(output_name(leaf, k), y) for k, y in enumerate(setting.outputs)]
     named += [(setting.names[j], x) for j, x in enumerate(setting.inputs) if j != leaf.i]
@@ -121,6 +122,13 @@ def _value_words(leaf: Leaf, wrong: np.ndarray, shown: np.ndarray) -> str | None
                 if low < high:
                     return f"where {words} {relation} {_between(float(low), float(high))}"
     return None
+
+
+def _mark(array: np.ndarray) -> np.ndarray | None:
+    """A mask, or what is negative, as labels of -1 are: with all their numbers labels would tell any two rows apart."""
+    if np.iscomplexobj(array) or np.isin(array, (0, 1)).all():
+        return array
+    return np.where(array < 0, -1.0, 1.0) if (array < 0).any() else None
 
 
 def _between(low: float, high: float) -> str:
