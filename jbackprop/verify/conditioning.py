@@ -63,7 +63,8 @@ def _noisy_where_wrong(comparison: Comparison, i: int, noise: np.ndarray) -> boo
         ours, theirs = (as_double(run.pulled[one.cotangent].cotangents[i]) for run in runs)
         apart = gaps(ours, theirs) / one.scale
         explained.append(MARGIN * noise[apart > bound] >= apart[apart > bound])
-    return bool(np.concatenate(explained).mean() >= SHARE)
+    of_wrong = np.concatenate(explained)
+    return bool(of_wrong.size and of_wrong.mean() >= SHARE)
 
 
 def _moves(roundings: int, comparison: Comparison, seed: int) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from gradient_probes import FACTORS, W, X, gradients, rule, scaled, sine
 
@@ -185,3 +186,36 @@ def test_symbolic_zeros(factor):
 @pytest.mark.parametrize("factor", FACTORS)
 def test_optimize_remat(factor):
     assert compare_vjp(sine(factor, optimize_remat=True), X, skip=["vmap", "scan", "second order"]).ok == (factor == 1)
+
+
+def test_a_rule_that_closes_over_what_is_traced_around_the_check():
+    @jax.jit
+    def outer(scale):
+        return compare_vjp(rule(lambda x: x * scale, lambda x: (x * scale, None), lambda _, d: (d * scale,)), X)
+
+    with pytest.raises(TypeError, match="closes over a value that is being traced: call it outside of"):
+        outer(2.0)
+
+
+def test_an_argument_that_is_taken_by_name_alone():
+    f = rule(lambda x, *, w: x * w, lambda x, *, w: (x * w, w), lambda w, d: (d * w,))
+    with pytest.raises(TypeError, match="a rule gets all arguments by position, and fwd takes w by name alone"):
+        compare_vjp(f, X, kwargs={"w": X})
+
+
+@pytest.mark.parametrize(("residual", "cotangent"), [("mode", None), (None, "zero")])
+def test_a_string_where_an_array_belongs(residual, cotangent):
+    f = rule(lambda x: x, lambda x: (x, residual), lambda _, d: (cotangent or d,))
+    assert any("fwd or bwd returns something that is no array" in check.detail for check in compare_vjp(f, X).checks)
+
+
+def test_a_string_that_the_caller_gives_is_declared_static():
+    f = rule(lambda x, mode: 2 * x, lambda x, mode: (2 * x, None), lambda _, d: (2 * d, None))
+    with pytest.raises(TypeError, match="mode is no array: declare it static, in nondiff_argnums"):
+        compare_vjp(f, X, "same")
+
+
+@pytest.mark.parametrize("static", [("a", "b"), np.array(["a", "b"]), jax.ShapeDtypeStruct((2,), jnp.float32)])
+def test_whatever_is_static_a_wrong_rule_is_reported(static):
+    f = rule(lambda x, names: x**2, lambda x, names: (x**2, x), lambda names, x, d: (3 * x * d,), nondiff_argnums=(1,))
+    assert compare_vjp(f, X, static).wrong == ("x",)

@@ -153,27 +153,6 @@ def test_the_rule_closes_over_a_traced_value(wrap):
         check_vjp(wrap(scaled_by_a_closure), X, Y, skip=CLAUSES)
 
 
-def test_a_rule_that_closes_over_what_is_traced_around_the_check():
-    @jax.jit
-    def outer(scale):
-        return compare_vjp(rule(lambda x: x * scale, lambda x: (x * scale, None), lambda _, d: (d * scale,)), X)
-
-    with pytest.raises(TypeError, match="closes over a value that is being traced: call it outside of"):
-        outer(2.0)
-
-
-def test_an_argument_that_is_taken_by_name_alone():
-    f = rule(lambda x, *, w: x * w, lambda x, *, w: (x * w, w), lambda w, d: (d * w,))
-    with pytest.raises(TypeError, match="a rule gets all arguments by position, and fwd takes w by name alone"):
-        compare_vjp(f, X, kwargs={"w": Y})
-
-
-@pytest.mark.parametrize(("residual", "cotangent"), [("mode", None), (None, "zero")])
-def test_a_string_where_an_array_belongs(residual, cotangent):
-    f = rule(lambda x: x, lambda x: (x, residual), lambda _, d: (cotangent or d,))
-    assert any("fwd or bwd returns something that is no array" in words for words in found(f, X).values())
-
-
 @pytest.mark.parametrize("of_integers", [None, lambda i: np.zeros(i.shape, jax.dtypes.float0)], ids=["None", "float0"])
 def test_an_integer_argument_is_not_differentiated(of_integers):
     f = rule(
