@@ -29,7 +29,7 @@ def in_words(error: Exception, rule: Rule | None) -> str:
         return f"the rule closes over {what}: pass it as an argument and return its cotangent from bwd"
     if rule is None or not isinstance(error, TypeError):
         return in_one_line(error)
-    if "is not a valid JAX type" in str(error):
+    if "is not a valid JAX type" in str(error) or "Error interpreting argument" in str(error):
         given = [rule.names[i] for i, argument in enumerate(rule.args) if i not in rule.static and _has_words(argument)]
         if given:
             return f"{given[0]} is no array: declare it static, in nondiff_argnums"

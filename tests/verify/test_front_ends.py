@@ -193,7 +193,7 @@ def test_a_rule_that_closes_over_what_is_traced_around_the_check():
     def outer(scale):
         return compare_vjp(rule(lambda x: x * scale, lambda x: (x * scale, None), lambda _, d: (d * scale,)), X)
 
-    with pytest.raises(TypeError, match="closes over a value that is being traced: call it outside of"):
+    with pytest.raises(TypeError, match=r"closes over a (value that is being traced: call it outside of|traced value)"):
         outer(2.0)
 
 
@@ -215,7 +215,14 @@ def test_a_string_that_the_caller_gives_is_declared_static():
         compare_vjp(f, X, "same")
 
 
-@pytest.mark.parametrize("static", [("a", "b"), np.array(["a", "b"]), jax.ShapeDtypeStruct((2,), jnp.float32)])
+@pytest.mark.parametrize(
+    "static",
+    [
+        ("a", "b"),
+        pytest.param(np.array(["a", "b"]), marks=unhashable_static_arguments),
+        jax.ShapeDtypeStruct((2,), jnp.float32),
+    ],
+)
 def test_whatever_is_static_a_wrong_rule_is_reported(static):
     f = rule(lambda x, names: x**2, lambda x, names: (x**2, x), lambda names, x, d: (3 * x * d,), nondiff_argnums=(1,))
     assert compare_vjp(f, X, static).wrong == ("x",)
