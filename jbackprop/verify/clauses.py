@@ -120,8 +120,9 @@ def _value_checks(primal: Function, reference: Function | None, call: Call, comp
     of_oracle = next(iter(comparison.oracle.pulled.values()))
     values, others = of_oracle.values, of_oracle.others
     values64 = next(iter(comparison.oracle64.pulled.values())).values if comparison.oracle64 else None
-    # Of the primal as it is called, not under `jax.vjp`: a `custom_jvp` inside may have another value there.
-    given, given_others = jax.jit(lambda leaves: split_outputs(primal, call, leaves))(call.values)
+    given, given_others = values, others
+    if reference is not None or _has_custom_jvp(primal, call):  # which may have another value under `jax.vjp`
+        given, given_others = jax.jit(lambda leaves: split_outputs(primal, call, leaves))(call.values)
     if reference is None:
         return [contract.value_check(VALUE, comparison, given, values64, given_others)]
     of_reference = f"{VALUE_OF_REFERENCE} {function_name(reference)}"

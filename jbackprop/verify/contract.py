@@ -12,7 +12,7 @@ from jbackprop.verify import bounds
 from jbackprop.verify.arguments import Call, large
 from jbackprop.verify.clause_names import JIT, LINEAR, ZERO
 from jbackprop.verify.cotangents import large_factor
-from jbackprop.verify.distance import accept_nan, as_double, as_numpy, finite_gap, gap, gaps, largest, relative
+from jbackprop.verify.distance import accept_nan, as_double, as_numpy, finite_gap, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import ACCURACY, Comparison, nan_allowed
 from jbackprop.verify.pullback import Pulled, pullback
@@ -35,19 +35,24 @@ def value_check(name: str, comparison: Comparison, wanted: Arrays, wanted64: Arr
     size = max(1.0, *(largest(as_numpy(x)) for x in comparison.inputs))
     root = math.sqrt(bounds.longest_sum(comparison.oracle.jaxpr))
     for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        apart = gap(as_numpy(one), as_numpy(other))
         scale = max(largest(as_numpy(other)), size)
         allowed = bounds.ROUNDING * bounds.epsilon(other.dtype) * (1 + root) * scale
         if found64 is not None and wanted64 is not None and comparison.rule64 and comparison.oracle64:
             one64, other64 = as_numpy(found64[i]), as_numpy(wanted64[i])
-            rounding = max(finite_gap(as_numpy(one), one64), finite_gap(as_numpy(other), other64)) / scale
+            apart64 = gap(one64, other64)
+            if apart == apart64 == 0:
+                continue
+            automatic = finite_gap(as_numpy(other), other64)
+            rounding = max(finite_gap(as_numpy(one), one64), automatic) / scale
             eps = max(bounds.coarsest_epsilon(run.jaxpr) for run in (comparison.rule64, comparison.oracle64))
             amplification = root + rounding / bounds.epsilon(other.dtype)
             allowed64 = bounds.formula_bound(eps, 1, amplification, constants=comparison.constants) * scale
-            allowed = max(allowed, ACCURACY * finite_gap(as_numpy(other), other64))
-            if gap(one64, other64) > max(allowed64, _rtol(comparison, scale)):
-                return Check(name, False, _off_by(gap(one64, other64), other))
-        if gap(as_numpy(one), as_numpy(other)) > max(allowed, _rtol(comparison, scale)):
-            return Check(name, False, _off_by(gap(as_numpy(one), as_numpy(other)), other))
+            allowed = max(allowed, ACCURACY * automatic)
+            if apart64 > max(allowed64, _rtol(comparison, scale)):
+                return Check(name, False, _off_by(apart64, other))
+        if apart > max(allowed, _rtol(comparison, scale)):
+            return Check(name, False, _off_by(apart, other))
     return Check(name, True)
 
 
@@ -83,13 +88,13 @@ def _homogeneity_check(call: Call, comparison: Comparison) -> Check:
     c = large_factor(comparison.cotangents["random"])
     for i, leaf in enumerate(comparison.leaves):
         with np.errstate(all="ignore"):
-            multiple = as_double(random[i]) * c
-        apart = gaps(as_numpy(huge[i]), multiple)
-        if np.isinf(np.max(apart, initial=0.0)):
+            multiple = as_numpy(random[i]) * c  # a power of two: exact, but for an overflow
+        distance = gap(as_numpy(huge[i]), multiple)
+        if math.isinf(distance):
             oracle = comparison.run(call.values, comparison.cotangents["huge"])[1].cotangents[i]
             if np.any(np.isfinite(as_numpy(oracle)) & ~np.isfinite(as_numpy(huge[i]))):
                 return Check(LINEAR, False, f"d{name_of(call, i)} is not finite for a cotangent that is large")
-        distance = float(np.max(apart, initial=0.0, where=np.isfinite(apart)))
+            distance = finite_gap(as_numpy(huge[i]), multiple)
         scale = abs(c) * max(largest(as_numpy(random[i])), leaf.gaps[0].scale)
         if distance > max(leaf.bounds.repeated * scale, abs(c) * max(leaf.gaps[0].noise, leaf.bounds.underflow)):
             return Check(LINEAR, False, _far(call, i, distance, scale))

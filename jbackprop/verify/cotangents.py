@@ -1,5 +1,6 @@
 """The cotangents a rule is tried with: random ones, and those that a wrong rule likes least."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER, CONDITIONING = range(101, 107)
 Cotangents = tuple[np.ndarray, ...]
 OF_RULE_ALONE = frozenset({"zeros", "huge"})  # of large arrays: no oracle is needed to see zeros and multiples
+PERIOD = 2**17 - 1  # random numbers of an array, which then repeat: a prime, so no row or image begins like another
 
 
 def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few: bool = False) -> dict[str, Cotangents]:
@@ -19,8 +21,8 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
 
     Ones hide a wrong reduction and random ones an overflow, so there are several: random, ones, a single one, a single
     row, huge, tiny, zeros. Scaling by a power of two changes no digit, so huge and tiny show a rule that is not linear.
-    `few` leaves out all but a random one, -2 times it backwards, zeros and huge: of large arrays time is what counts.
-    There huge is the random one times a power of two, with the other sign.
+    `few` leaves out all but a random one, zeros and huge: of large arrays time is what counts. There huge is the random
+    one times a power of two, with the other sign.
     """
     rng = np.random.default_rng([seed, COTANGENTS])
     random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(1 if few else 4)]
@@ -28,7 +30,6 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
     if few:
         return {
             "random": random[0],
-            "another random": _each(outputs, lambda out, ct: np.flip(ct) * out.dtype.type(-2), random[0]),
             "zeros": zeros,
             "huge": _each(outputs, lambda out, ct: ct * out.dtype.type(large_factor(outputs)), random[0]),
         }
@@ -57,10 +58,11 @@ def as_leaves(name: str, given: Any, outputs: Sequence[jax.ShapeDtypeStruct]) ->
     return tuple(leaf.astype(out.dtype) for leaf, out in zip(leaves, outputs, strict=True))
 
 
-def of_large(named: Mapping[str, Cotangents]) -> tuple[dict[str, Cotangents], dict[str, Cotangents]]:
-    """Returns those that large arrays are run with, in the caller's dtypes and, which costs far more, in float64."""
-    given = {name: ct for name, ct in named.items() if name != "another random"}
-    return given, {name: ct for name, ct in given.items() if name not in OF_RULE_ALONE}
+def another(named: Mapping[str, Cotangents]) -> Cotangents:
+    """Returns a second random cotangent; of large arrays -2 times the first backwards, also for a single number."""
+    if "another random" in named:
+        return named["another random"]
+    return tuple(np.asarray(np.flip(ct) * ct.dtype.type(-2)) for ct in named["random"])
 
 
 def _each(outputs: Sequence[jax.ShapeDtypeStruct], make: Any, *of: Cotangents) -> Cotangents:
@@ -68,10 +70,11 @@ def _each(outputs: Sequence[jax.ShapeDtypeStruct], make: Any, *of: Cotangents) -
 
 
 def _normal(rng: np.random.Generator, out: jax.ShapeDtypeStruct) -> np.ndarray:
-    values = rng.standard_normal(out.shape)
+    shape = out.shape if math.prod(out.shape) <= PERIOD else PERIOD
+    values = rng.standard_normal(shape)
     if jnp.issubdtype(out.dtype, jnp.complexfloating):
-        values = values + 1j * rng.standard_normal(out.shape)
-    return np.asarray(values).astype(out.dtype)
+        values = values + 1j * rng.standard_normal(shape)
+    return np.resize(np.asarray(values).astype(out.dtype), out.shape)
 
 
 def _power(dtype: Any, sign: int) -> np.ndarray:

@@ -1,8 +1,11 @@
 """Distances between arrays in which NaN equals NaN and an infinity equals itself."""
 
+import math
 from typing import Any
 
 import numpy as np
+
+BLOCK = 2**15  # elements, of which differences stay in the cache
 
 
 def as_double(x: Any) -> np.ndarray:
@@ -29,6 +32,19 @@ def gaps(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(same, 0.0, np.where(np.isfinite(one) & np.isfinite(other), apart, np.inf))
 
 
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns max|one - other| block by block, so that no array of differences is made; NaN where it is not finite."""
+    ones, others, most = one.reshape(-1), other.reshape(-1), 0.0
+    with np.errstate(all="ignore"):
+        for start in range(0, one.size, BLOCK):
+            apart = np.subtract(ones[start : start + BLOCK], others[start : start + BLOCK])
+            furthest = np.max(np.abs(apart)) if np.iscomplexobj(apart) else np.maximum(apart.max(), -apart.min())
+            if not np.isfinite(furthest):
+                return math.nan
+            most = max(most, float(furthest))
+    return most
+
+
 def largest(x: np.ndarray) -> float:
     """Returns max|x| over the finite elements, 0 for an empty array."""
     most = (
@@ -39,11 +55,15 @@ def largest(x: np.ndarray) -> float:
 
 def gap(one: np.ndarray, other: np.ndarray) -> float:
     """Returns the largest of the `gaps`."""
-    return float(np.max(gaps(one, other), initial=0.0))
+    most = _apart(one, other)
+    return most if math.isfinite(most) else float(np.max(gaps(one, other), initial=0.0))
 
 
 def finite_gap(one: np.ndarray, other: np.ndarray) -> float:
     """Returns the largest of the `gaps` where both are finite."""
+    most = _apart(one, other)
+    if math.isfinite(most):
+        return most
     apart = gaps(one, other)
     return float(np.max(apart, initial=0.0, where=np.isfinite(apart)))
 
@@ -54,18 +74,20 @@ def gap_from(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
     Where the oracle overflows in the caller's dtype and is finite in float64, the rule may be right where it is not,
     and is held against `exact`.
     """
+    most = _apart(rule, oracle)
+    if math.isfinite(most):
+        return most
     apart = gaps(rule, oracle)
-    if np.isfinite(np.max(apart, initial=0.0)):
-        return float(np.max(apart, initial=0.0))
     rescued = ~np.isfinite(oracle) & np.isfinite(exact)
     return float(np.max(np.minimum(apart, np.where(rescued, gaps(rule, exact), np.inf)), initial=0.0))
 
 
 def gap_to_exact(rule: np.ndarray, oracle: np.ndarray, exact: np.ndarray) -> float:
     """Returns the gap between `rule` and `exact`; an overflow of the caller's dtype that the oracle shares is none."""
+    most = _apart(rule, exact)
+    if math.isfinite(most):
+        return most
     apart = gaps(rule, exact)
-    if np.isfinite(np.max(apart, initial=0.0)):
-        return float(np.max(apart, initial=0.0))
     shared = ~np.isfinite(exact) | ~np.isfinite(rule)
     return float(np.max(np.minimum(apart, np.where(shared, gaps(rule, oracle), np.inf)), initial=0.0))
 

@@ -15,6 +15,7 @@ from jbackprop.verify.arguments import Call
 from jbackprop.verify.bounds import coarsest_epsilon
 from jbackprop.verify.clauses import SIDES_WITH_THE_RULE
 from jbackprop.verify.contract import name_of
+from jbackprop.verify.cotangents import another
 from jbackprop.verify.diagnosis import Setting, diagnose
 from jbackprop.verify.distance import as_double
 from jbackprop.verify.kinks import Kinks
@@ -166,15 +167,16 @@ def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str,
         rule, oracle = comparison.rule, comparison.oracle
     values = next(iter(oracle.pulled.values())).values
     pulled = {name: (rule.pulled[name], oracle.pulled[name]) for name in oracle.pulled}
+    named = {**comparison.cotangents, "another random": another(comparison.cotangents)}
     if "another random" not in pulled:  # of large arrays, where one is enough to see a mistake and not to name it
-        ours, theirs = run_at(comparison, comparison.inputs, comparison.cotangents["another random"])
+        ours, theirs = run_at(comparison, comparison.inputs, named["another random"])
         pulled["another random"] = (ours, theirs)
     bounds = [leaf.bounds.formula if wide else leaf.bounds.repeated for leaf in comparison.leaves]
     return Setting(
         names=tuple(name_of(call, i) for i in range(len(comparison.inputs))),
         inputs=tuple(map(as_double, comparison.inputs)),
         outputs=tuple(map(as_double, values)),
-        cotangents={name: tuple(map(as_double, comparison.cotangents[name])) for name in pulled},
+        cotangents={name: tuple(map(as_double, named[name])) for name in pulled},
         manual={name: tuple(map(as_double, ours.cotangents)) for name, (ours, _) in pulled.items()},
         oracle={name: tuple(map(as_double, theirs.cotangents)) for name, (_, theirs) in pulled.items()},
         pull=lambda inputs, d_out: list(map(as_double, run_at(comparison, inputs, d_out)[1].cotangents)),

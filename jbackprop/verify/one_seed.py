@@ -33,6 +33,10 @@ from jbackprop.verify.vacuous import blind_spots
 from jbackprop.verify.verdict import argument_rows, faults, wrong_in_formula
 
 NOISE = "not judged: noise of the first derivative grows in the second"
+LARGE_ARRAYS = (
+    "note: large arrays: few cotangents, vmap only of batching rules that are not JAX's own, no scan, checkpoint, "
+    "second order, differences"
+)
 STOPS = "not judged: the primal stops a gradient"
 Function = Callable[..., Any]
 
@@ -178,7 +182,7 @@ def _by_running(
         if remark and agrees:  # a gradient that stops at some place is the derivative of no function
             checks = [Check(c.name, True, STOPS) if c.name == SECOND_ORDER and not c.ok else c for c in checks]
     if large(call):
-        notes += ("note: large arrays: few cotangents, one vmap, no scan, checkpoint, second order, differences",)
+        notes += (LARGE_ARRAYS,)
     return _Found(rows, tuple(checks), comparison, kinks, {}, notes, blind_spots(call, comparison))
 
 

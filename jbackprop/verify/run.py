@@ -10,7 +10,7 @@ import numpy as np
 
 from jbackprop.verify.arguments import Call, large
 from jbackprop.verify.bounds import USELESS, coarsest_epsilon, epsilon
-from jbackprop.verify.cotangents import OF_RULE_ALONE, Cotangents, of_large
+from jbackprop.verify.cotangents import OF_RULE_ALONE, Cotangents
 from jbackprop.verify.distance import as_numpy, finite_gap, largest
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import Comparison
@@ -38,16 +38,16 @@ def compared(
     rtol: float | None,
 ) -> tuple[Comparison, tuple[str, ...]]:
     """Returns the comparison of `f` and `oracle`, traced in this order, and notes on what could not be run."""
-    given, wide = of_large(named) if large(call) else (dict(named), dict(named))
     of_rule = OF_RULE_ALONE if large(call) else frozenset()
-    run, run_rule = (_apart if large(call) else _together)(traced, call.values, given["random"])
-    if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *given["random"])):
-        rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
+    wide = {name: d_out for name, d_out in named.items() if name not in of_rule}  # float64 costs far more
+    run, run_rule = (_apart if large(call) else _together)(traced, call.values, named["random"])
+    if all(jnp.finfo(jnp.asarray(x).dtype).bits == 64 for x in (*call.values, *named["random"])):
+        rule_run, oracle_run = evaluate(traced, call.values, named, run, run_rule, of_rule)
         as_it_is = _way(call, traced, True, epsilon(np.float64))
         in_float64, notes = _Float64(rule_run, oracle_run, run, run_rule, as_it_is), ()
     else:
         in_float64, notes = _in_float64(f, oracle, call, wide, traced)
-        rule_run, oracle_run = evaluate(traced, call.values, given, run, run_rule, of_rule)
+        rule_run, oracle_run = evaluate(traced, call.values, named, run, run_rule, of_rule)
         if in_float64 and _draws_otherwise(oracle_run, in_float64.oracle64):
             in_float64, notes = _as_traced(call, wide, traced)
     in_float64 = in_float64 or _Float64(*[None] * len(_Float64._fields))
@@ -77,10 +77,12 @@ def run_at(comparison: Comparison, inputs: Sequence[Any], d_out: Sequence[Any]) 
 def _draws_otherwise(oracle: Evaluation, oracle64: Evaluation | None) -> bool:
     """Whether random numbers inside are others in float64, as `jax.random.bernoulli(key, 0.9)` draws them."""
     assert oracle64 is not None
+    if not re.search(r"\b(random|rng)_", str(oracle.jaxpr)):
+        return False
     values, wide = (next(iter(one.pulled.values())).values for one in (oracle, oracle64))
     for value, other in zip(values, wide, strict=True):
         if finite_gap(as_numpy(value), as_numpy(other)) > USELESS * largest(as_numpy(other)):
-            return re.search(r"\b(random|rng)_", str(oracle.jaxpr)) is not None
+            return True
     return False
 
 
@@ -146,6 +148,8 @@ def _evaluated(call: Call, named: Mapping[str, Cotangents], jaxprs: Sequence[Tra
     # As arguments, since JAX takes no float64 constant under `vmap`.
     run, run_rule = _together(carried, values, wide["random"])
     rule_run, oracle_run = evaluate(carried, values, wide, run, run_rule)
+    # What a callback cannot do in float64 is raised here: on its own thread JAX knows of no float64.
+    jax.block_until_ready((rule_run.pulled, oracle_run.pulled))
     return _Float64(rule_run, oracle_run, run, run_rule, traced._replace(constants=constants))
 
 

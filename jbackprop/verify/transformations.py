@@ -9,9 +9,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jbackprop.verify.arguments import Call, large
+from jbackprop.verify.batching import batched_by_jax
 from jbackprop.verify.clause_names import CHECKPOINT, DEVICES, PURE, SCAN, VMAP
 from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.contract import same
+from jbackprop.verify.cotangents import another
 from jbackprop.verify.measure import Comparison
 from jbackprop.verify.misuse import in_words
 from jbackprop.verify.pullback import Pulled, RunOne, pullback
@@ -26,7 +28,7 @@ class _Way(NamedTuple):
     words: str  # what is added to the clause's name where it fails
     of: Callable[[Callable[..., Any]], Callable[..., Pulled]]
     arguments: tuple[Any, Any]
-    points: tuple[tuple[Any, Any], ...]
+    points: tuple[tuple[Any, Any], ...]  # none where it is traced alone
     axis: int | None  # None: a single result, not stacked
 
 
@@ -47,7 +49,7 @@ def transformation_checks(
             if _traceable(way, oracle):
                 failed[way.clause] = Check(NAMES[way.clause], False, in_one_line(error))
         else:
-            traced.append(way)
+            traced += [way] if way.points else []
     passed: dict[str, Check] = {}
     results, state = _results(f, traced, None if large(call) else BARELY_OPTIMISED)
     for way, result in results:
@@ -76,6 +78,8 @@ def _results(
     def run(arguments: list[Any]) -> list[Pulled]:
         return [way.of(f)(*given) for way, given in zip(ways, arguments, strict=True)]
 
+    if not ways:
+        return [], ""
     try:
         results = jax.jit(run, compiler_options=options)([way.arguments for way in ways])
         return list(zip(ways, jax.block_until_ready(results), strict=True)), ""
@@ -110,7 +114,10 @@ def sharding_check(f: Callable[..., Any], call: Call, comparison: Comparison) ->
 
 
 def _ways(call: Call, comparison: Comparison) -> list[_Way]:
-    values, (one, other) = call.values, (comparison.cotangents[key] for key in ("random", "another random"))
+    values, one = call.values, comparison.cotangents["random"]
+    if large(call) and batched_by_jax(comparison.rule.jaxpr):
+        return [_Way("vmap", "", lambda g: jax.vmap(pullback(g, call)), (_two(values), _two(one)), (), 0)]
+    other = another(comparison.cotangents)
     flipped = tuple(map(_flipped, values))  # the same numbers in another place, so inside the domain of f
     stacked = (_stacked(values, flipped), _stacked(one, other))
     points = ((values, one), (flipped, other))
@@ -188,6 +195,10 @@ def _alone(comparison: Comparison, values: Any, d_out: Any) -> Pulled:
 
 def _flipped(value: Any) -> Any:
     return value if isinstance(value, float | complex) else np.flip(np.asarray(value))
+
+
+def _two(ones: Sequence[Any]) -> tuple[jax.ShapeDtypeStruct, ...]:
+    return tuple(jax.ShapeDtypeStruct((2, *np.shape(one)), jnp.asarray(one).dtype) for one in ones)
 
 
 def _stacked(ones: Sequence[Any], others: Sequence[Any], axis: int = 0) -> tuple[np.ndarray, ...]:

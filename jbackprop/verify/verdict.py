@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jbackprop.verify.arguments import Call
-from jbackprop.verify.distance import as_double, as_numpy, gap, largest, relative
+from jbackprop.verify.distance import as_double, relative
 from jbackprop.verify.measure import ACCURACY, Comparison, Gaps, Leaf
 from jbackprop.verify.report import Evidence, Row
 
@@ -82,7 +82,7 @@ def _measured(
         verdict = f"wrong: {complaint}" + (f", {worst[1]}" if worst else "")
     measured64 = comparison.rule64 is not None
     exact = (errors["formula"], errors["rounding"], errors["automatic"]) if measured64 else NOT_MEASURED[1:]
-    evidence = _evidence(comparison, i, worst[2].cotangent if worst else "random")
+    evidence = _evidence(comparison, i, worst[2] if worst else found[0])
     return Row(name, shape, str(dtype), errors["value"], *exact, verdict, verdict.startswith("ok"), evidence)
 
 
@@ -92,15 +92,18 @@ def _telling(fault: tuple[float, str, Gaps]) -> tuple[bool, bool, float]:
     return ordinary, math.isfinite(fault[0]), fault[0]
 
 
-def _evidence(comparison: Comparison, i: int, cotangent: str) -> Evidence:
+def _evidence(comparison: Comparison, i: int, gaps: Gaps) -> Evidence:
     """The two gradients in float64, or in the caller's dtypes where float64 shows no difference."""
-    pairs = [
-        (as_numpy(rule.pulled[cotangent].cotangents[i]), as_numpy(oracle.pulled[cotangent].cotangents[i]))
-        for rule, oracle in ((comparison.rule64, comparison.oracle64), (comparison.rule, comparison.oracle))
-        if rule is not None and oracle is not None and cotangent in rule.pulled
+    runs = [
+        (distance, rule.pulled[gaps.cotangent], oracle.pulled[gaps.cotangent])
+        for distance, rule, oracle in (
+            (gaps.formula, comparison.rule64, comparison.oracle64),
+            (gaps.value, comparison.rule, comparison.oracle),
+        )
+        if rule is not None and oracle is not None and gaps.cotangent in oracle.pulled
     ]
-    differ = [(ours, theirs) for ours, theirs in pairs if gap(ours, theirs) > 1e-9 * largest(theirs)]
-    return Evidence(cotangent, *map(as_double, (differ or pairs)[0]))
+    _, rule, oracle = next((run for run in runs if run[0] > 1e-9 * gaps.scale), runs[0])
+    return Evidence(gaps.cotangent, as_double(rule.cotangents[i]), as_double(oracle.cotangents[i]))
 
 
 def _fault(gaps: Gaps, leaf: Leaf, measured64: bool) -> tuple[float, str] | None:

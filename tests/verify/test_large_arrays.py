@@ -9,9 +9,11 @@ from gradient_probes import rule
 
 from jbackprop.verify.arguments import LARGE
 from jbackprop.verify.compare import compare_vjp
+from jbackprop.verify.cotangents import standard_cotangents
+from jbackprop.verify.distance import finite_gap, gap, gap_to_exact
 
 X = jnp.asarray(np.random.default_rng(0).standard_normal((400, 400)), jnp.float32)
-LINEAR, ZERO = "linear in the cotangent", "zero for a zero cotangent"
+LINEAR, ZERO, VMAP = "linear in the cotangent", "zero for a zero cotangent", "vmap is the loop"
 
 
 def test_the_array_counts_as_large():
@@ -80,3 +82,67 @@ def test_a_squared_cotangent_of_a_scalar_loss_is_named():
         lambda x: jnp.mean(jnp.sin(x)), lambda x: (jnp.mean(jnp.sin(x)), x), lambda x, d: (d * d * jnp.cos(x) / x.size,)
     )
     assert any("which is squared" in str(diagnosis) for diagnosis in compare_vjp(f, X).diagnoses)
+
+
+def callback_that_takes(method):
+    """The cosine by NumPy, outside of JAX, where `vmap` comes in by `method`."""
+
+    def bwd(x, d):
+        def outside(x, d):
+            return np.cos(x) * d * (2 if x.ndim > 2 else 1)  # wrong for more than one example at a time
+
+        return (jax.pure_callback(outside, jax.ShapeDtypeStruct(x.shape, x.dtype), x, d, vmap_method=method),)
+
+    return sine_with(bwd)
+
+
+@pytest.mark.parametrize(("method", "clauses"), [("expand_dims", [VMAP]), ("sequential", [])])
+def test_what_leaves_jax_is_run_under_vmap(method, clauses):
+    report = compare_vjp(callback_that_takes(method), X)
+    assert [check.name for check in report.checks if not check.ok] == clauses
+
+
+def test_jax_s_own_batching_is_traced_alone():
+    report = compare_vjp(sine_with(lambda x, dy: (dy * jnp.cos(x),)), X)
+    assert VMAP not in [check.name for check in report.checks]
+
+
+def test_a_rule_that_no_batch_goes_through():
+    def bwd(x, dy):
+        if type(dy).__name__ == "BatchTracer":
+            raise TypeError("one example at a time")
+        return (dy * jnp.cos(x),)
+
+    assert [check.name for check in compare_vjp(sine_with(bwd), X).checks if not check.ok] == [VMAP]
+
+
+def test_random_cotangents_of_large_outputs_repeat_out_of_step_with_every_axis():
+    (random,) = standard_cotangents([jax.ShapeDtypeStruct((1024, 512), jnp.float32)], seed=0, few=True)["random"]
+    assert len(np.unique(random[:, 0])) == len(random)
+    assert len(np.unique(random[0])) == random.shape[1]
+    assert abs(random.mean()) < 0.01
+    assert abs(random.std() - 1) < 0.01
+
+
+@pytest.mark.parametrize("place", [0, 2**15 - 1, 2**15, 2**16 + 5, -1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_difference_wherever_it_is(place, sign):
+    one = np.zeros(2**16 + 7, np.float32)
+    other = one.astype(np.float64)
+    other[place] = sign * 0.5
+    assert gap(one, other) == gap(other, one) == finite_gap(one, other) == gap_to_exact(one, one, other) == 0.5
+
+
+@pytest.mark.parametrize("place", [0, 2**15, -1])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_seen_in_every_block(place, value):
+    one, other = (np.zeros(2**16 + 7, np.float32) for _ in range(2))
+    one[place], other[5] = value, 0.5
+    assert gap(one, other) == gap(other, one) == np.inf
+    assert finite_gap(one, other) == finite_gap(other, one) == 0.5
+    other[place] = value
+    assert gap(one, other) == 0.5
+
+
+def test_complex_differences_have_a_length():
+    assert gap(np.full(2**15 + 1, 3 + 4j), np.zeros(2**15 + 1)) == 5
