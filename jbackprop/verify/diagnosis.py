@@ -10,6 +10,7 @@ from jbackprop.verify.hypotheses.leaf import Finding, Leaf, leaf_of, right
 from jbackprop.verify.hypotheses.leaf import Setting as Setting
 from jbackprop.verify.hypotheses.nonlinear import bent_answer, bent_cotangent, nonlinear_at_least
 from jbackprop.verify.hypotheses.overlap import overlap, overlap_everywhere
+from jbackprop.verify.hypotheses.parts import part_of_the_answer
 from jbackprop.verify.hypotheses.places import extra_sum, flipped, permuted, transposed, transposed_inside, wrong_shape
 from jbackprop.verify.hypotheses.point import far_point, formula_of_the_output, moved_cotangent, wrong_point
 from jbackprop.verify.hypotheses.region import not_finite, one_hot_term, part, ties
@@ -85,6 +86,7 @@ HYPOTHESES: tuple[Callable[[Leaf], Iterator[Finding]], ...] = (
     rows_left_out,
     moved_cotangent,
     transposed_inside,
+    part_of_the_answer,
     factor_along_axes,
     other_factor,
     missing_product,

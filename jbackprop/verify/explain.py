@@ -1,9 +1,10 @@
 """What is wrong in words: each finding of a comparison as a named mistake."""
 
 import contextlib
+import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from jbackprop.verify.diagnosis import Setting, diagnose
 from jbackprop.verify.distance import as_double
 from jbackprop.verify.kinks import Kinks
 from jbackprop.verify.measure import Comparison
+from jbackprop.verify.paths import paths_of
 from jbackprop.verify.report import Check, Diagnosis, Row
 from jbackprop.verify.rule import Rule, arrays, pulled_back
 from jbackprop.verify.run import run_at
@@ -56,12 +58,13 @@ def explain(
     kinks: Kinks,
     raw: Mapping[str, np.ndarray],
     notes: Sequence[str],
+    oracle: Callable[..., Any],
 ) -> tuple[Diagnosis, ...]:
     """Returns a diagnosis for each wrong row, and one for each broken clause where no row tells more."""
     broken = [(_kind(check), check) for check in checks if not check.ok]
     impure = [Diagnosis("", kind, f"{check.name}: {check.detail}") for kind, check in broken if kind == "impure"]
     wrong = [row for row in rows if row.verdict.startswith("wrong")]
-    setting = _setting(call, comparison, kinks, raw) if wrong and comparison and not impure else None
+    setting = _setting(call, comparison, kinks, raw, oracle) if wrong and comparison and not impure else None
     narrow = _narrower_than_the_oracle(comparison)
     if impure:  # everything else is compared with something else each time
         return tuple(impure)
@@ -160,7 +163,9 @@ def _unknown(bent: np.ndarray, mask: np.ndarray, right: Any) -> np.ndarray:
     return bent if enough else np.zeros_like(bent)
 
 
-def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str, np.ndarray]) -> Setting:
+def _setting(
+    call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str, np.ndarray], oracle_of: Callable[..., Any]
+) -> Setting:
     rule, oracle = comparison.rule64, comparison.oracle64
     wide = rule is not None and oracle is not None and comparison.run64 is not None
     if rule is None or oracle is None:
@@ -189,6 +194,7 @@ def _setting(call: Call, comparison: Comparison, kinks: Kinks, raw: Mapping[str,
             for position, leaf in enumerate(call.leaves)
             if position not in call.differentiated and _is_array_of_numbers(leaf)
         },
+        parts=functools.cache(lambda: paths_of(oracle_of, call, comparison.traced64)),
     )
 
 

@@ -1,5 +1,6 @@
 """What the steps of a model are called: the function of a rule, the line of its call."""
 
+import linecache
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jax.extend.source_info_util import summarize
 
 FRAME = re.compile(r"(?P<file>.+?):(?P<line>\d+)(?::\d+)? \(.*\)")
 NOT_THE_CALLERS = ("/jaxtyping/", "/beartype/", "<@beartype", "/jbackprop/layers/static_arguments")
-OUR_OWN = str(Path(__file__).parent / "model")  # where the trace begins
+OUR_OWN = Path(__file__).parent  # where the trace begins
 
 
 def step_name(equation: JaxprEqn, rules: list[str]) -> str:
@@ -51,18 +52,28 @@ def _function_name(jaxpr: Any) -> str:
 
 def place(equation: JaxprEqn) -> str:
     """Returns file and line of the call: the innermost frame of the caller's own code, else of any package's."""
+    file, line = _frame(equation)
+    return f"{Path(file).name}:{line}" if file else ""
+
+
+def line_of_code(equation: JaxprEqn) -> str:
+    """Returns the text of that line, nothing where the file cannot be read."""
+    file, line = _frame(equation)
+    return linecache.getline(file, int(line)).strip() if file else ""
+
+
+def _frame(equation: JaxprEqn) -> tuple[str, str]:
     places = []
     for line in reversed(summarize(equation.source_info, 100).splitlines()):  # innermost first
         frame = FRAME.fullmatch(line)
         if frame is None:
             continue
-        if frame["file"].startswith(OUR_OWN):
+        if Path(frame["file"]).parent == OUR_OWN:
             break
         if not any(part in frame["file"] for part in NOT_THE_CALLERS):
             places.append((frame["file"], frame["line"]))
     own = [place for place in places if "site-packages" not in place[0]]
-    file, line = next(iter(own or places), ("", ""))
-    return f"{Path(file).name}:{line}" if file else ""
+    return next(iter(own or places), ("", ""))
 
 
 def opened(jaxpr: Any) -> Any:

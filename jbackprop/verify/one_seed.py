@@ -105,6 +105,7 @@ def compare_with_one_seed(
             found.kinks or no_kinks(call.values),
             found.raw,
             found.notes,
+            asked.oracle,
         ),
         found.vacuous,
         call_in_words(f, args, kwargs, _not_defaults(reference, rtol, further, nondiff, kinks, skip) | {"seed": seed}),

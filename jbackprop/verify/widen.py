@@ -23,6 +23,9 @@ AS_BEFORE = (
     "random_",
     "rng_",
 )  # meant for a dtype
+Place = tuple[int, ...]  # of an equation: its number, after those of the equations that it is inside of
+Gate = Callable[[Place, Any, list[Any]], list[Any]]  # changes the operands of the equation at a place
+Inside = Callable[[Any, list[Any]], list[Any]]  # a jaxpr and its arguments
 WITH_JAXPRS = frozenset({"reduce", "reduce_window", "shard_map"})  # which do more than call them
 
 
@@ -55,7 +58,7 @@ def widened(jaxpr: Any, floor: float) -> Any:
     plain = without_rules(jaxpr, custom_jvp=True)
     arguments = [jax.ShapeDtypeStruct(aval.shape, _wide(aval.dtype, floor)) for aval in plain.in_avals]
     try:
-        return jax.make_jaxpr(lambda *given: _run(plain, given, floor))(*arguments)
+        return jax.make_jaxpr(lambda *given: carried_out(plain, given, floor))(*arguments)
     except Exception:  # such as a loop over mutable arrays
         return jaxpr
 
@@ -65,7 +68,10 @@ def is_narrow(jaxpr: Any) -> bool:
     return coarsest_epsilon(jaxpr) > epsilon(np.float64)
 
 
-def _run(jaxpr: Any, arguments: Sequence[Any], floor: float) -> list[Any]:
+def carried_out(
+    jaxpr: Any, arguments: Sequence[Any], floor: float, gate: Gate | None = None, place: Place = ()
+) -> list[Any]:
+    """Returns the results of a jaxpr without rules, equation by equation, each with its operands through the `gate`."""
     opened = getattr(jaxpr, "jaxpr", jaxpr)
     consts = getattr(jaxpr, "consts", ())  # before JAX 0.11 an open jaxpr has none
     values = dict(zip(opened.constvars, [_widen(const, floor) for const in consts], strict=True))
@@ -74,26 +80,33 @@ def _run(jaxpr: Any, arguments: Sequence[Any], floor: float) -> list[Any]:
     def read(atom: Any) -> Any:
         return _literal(atom, floor) if isinstance(atom, Literal) else values[atom]
 
-    for equation in opened.eqns:
-        found = _carried_out(equation, [read(atom) for atom in equation.invars], floor)
+    for number, equation in enumerate(opened.eqns):
+        here, operands = (*place, number), [read(atom) for atom in equation.invars]
+        found = _inside(equation, operands, lambda one, given, here=here: carried_out(one, given, floor, gate, here))
+        if found is None:
+            found = _by_itself(equation, operands if gate is None else gate(here, equation, operands), floor)
         values |= dict(zip(equation.outvars, found, strict=True))
     return [read(atom) for atom in opened.outvars]
 
 
-def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[Any]:
+def _inside(equation: Any, operands: list[Any], run: Inside) -> Sequence[Any] | None:
+    """Returns the results of an equation that runs jaxprs, each by `run`; None where it does something else."""
     name, params = equation.primitive.name, equation.params
     if name == "scan":
-        return _scan(params, operands, floor)
+        return _scan(params, operands, run)
     if name == "while":
-        return _narrow(equation, operands, floor) if _of_batch(params) else _while(params, operands, floor)
+        return None if _of_batch(params) else _while(params, operands, run)
     if name == "cond":
-        branches = [lambda *given, branch=branch: _run(branch, given, floor) for branch in params["branches"]]
+        branches = [lambda *given, branch=branch: run(branch, list(given)) for branch in params["branches"]]
         return jax.lax.switch(operands[0], branches, *operands[1:])
     if name == "custom_linear_solve":
-        return _linear_solve(params, operands, floor)
-    called = _called(equation)
-    if called is not None:
-        return _run(called, operands, floor)
+        return _linear_solve(params, operands, run)
+    called = called_by(equation)
+    return None if called is None else run(called, operands)
+
+
+def _by_itself(equation: Any, operands: list[Any], floor: float) -> Sequence[Any]:
+    name, params = equation.primitive.name, equation.params
     inside = any(True for _ in jaxprs_in_params(params)) and not name.startswith("scatter")
     if inside or name.startswith(AS_BEFORE) or "callback" in name:
         return _narrow(equation, operands, floor)
@@ -105,7 +118,7 @@ def _carried_out(equation: Any, operands: list[Any], floor: float) -> Sequence[A
     return found if [value.dtype for value in found] == expected else _narrow(equation, operands, floor)
 
 
-def _called(equation: Any) -> Any:
+def called_by(equation: Any) -> Any:
     """Returns the jaxpr that an equation does nothing but call, as of `jit` and `checkpoint`, or None."""
     nested = list(jaxprs_in_params(equation.params))
     if len(nested) != 1 or equation.primitive.name in WITH_JAXPRS:
@@ -136,20 +149,25 @@ def _bound(equation: Any, operands: list[Any], params: dict[str, Any]) -> Sequen
     return found if equation.primitive.multiple_results else [found]
 
 
-def _scan(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence[Any]:
-    if "ft_in" in params:  # from JAX 0.11 on
-        fixed, start, rows = map(list, params["ft_in"].update(operands).unpack())
-    else:
-        consts, carries = params["num_consts"], params["num_carry"]
-        fixed, start, rows = operands[:consts], operands[consts:][:carries], operands[consts + carries :]
+def _scan(params: dict[str, Any], operands: list[Any], run: Inside) -> Sequence[Any]:
+    fixed, start, rows = operands_of_scan(params, operands)
 
     def body(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
-        found = _run(params["jaxpr"], [*fixed, *carry, *row], floor)
+        found = run(params["jaxpr"], [*fixed, *carry, *row])
         return found[: len(start)], found[len(start) :]
 
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
     last, stacked = jax.lax.scan(body, start, rows, **options)
     return [*last, *stacked]
+
+
+def operands_of_scan(params: dict[str, Any], operands: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Returns what is the same in each turn, what the first turn is given, and what is taken row by row."""
+    if "ft_in" in params:  # from JAX 0.11 on
+        fixed, start, rows = map(list, params["ft_in"].update(operands).unpack())
+        return fixed, start, rows
+    consts, carries = params["num_consts"], params["num_carry"]
+    return operands[:consts], operands[consts:][:carries], operands[consts + carries :]
 
 
 def _of_batch(params: dict[str, Any]) -> bool:
@@ -158,20 +176,20 @@ def _of_batch(params: dict[str, Any]) -> bool:
     return getattr(cond, "jaxpr", cond).outvars[0].aval.shape != ()
 
 
-def _while(params: dict[str, Any], operands: list[Any], floor: float) -> Sequence[Any]:
+def _while(params: dict[str, Any], operands: list[Any], run: Inside) -> Sequence[Any]:
     of_cond, of_body = params["cond_nconsts"], params["body_nconsts"]
     for_cond, for_body, start = operands[:of_cond], operands[of_cond:][:of_body], operands[of_cond + of_body :]
     return jax.lax.while_loop(
-        lambda carry: _run(params["cond_jaxpr"], [*for_cond, *carry], floor)[0],
-        lambda carry: _run(params["body_jaxpr"], [*for_body, *carry], floor),
+        lambda carry: run(params["cond_jaxpr"], [*for_cond, *carry])[0],
+        lambda carry: run(params["body_jaxpr"], [*for_body, *carry]),
         start,
     )
 
 
-def _linear_solve(params: dict[str, Any], operands: list[Any], floor: float) -> list[Any]:
+def _linear_solve(params: dict[str, Any], operands: list[Any], run: Inside) -> list[Any]:
     sizes = params["const_lengths"]
     before, consts = sizes.matvec + sizes.vecmat, sum(sizes)
-    return _run(params["jaxprs"].solve, [*operands[before:][: sizes.solve], *operands[consts:]], floor)
+    return run(params["jaxprs"].solve, [*operands[before:][: sizes.solve], *operands[consts:]])
 
 
 def _wide(dtype: Any, floor: float) -> Any:

@@ -20,6 +20,13 @@ RUNS = ((10_000, 1500), (100_000, 250), (1_000_000, 60))  # elements, and how of
 FEWEST_RUNS = 30
 
 
+class Parts(NamedTuple):
+    """The parts of the right answers in words, and the answers without up to two of them, for a cotangent."""
+
+    words: tuple[str, ...]
+    without: Callable[[Sequence[int], Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+
 class Setting(NamedTuple):
     """The answers of a rule and of its oracle, in float64 (complex: complex128), and the oracle to ask further."""
 
@@ -35,6 +42,7 @@ class Setting(NamedTuple):
     unknown: Arrays  # per leaf: where the right answer is not unique, and the rule counts as right
     raw: Mapping[str, np.ndarray]  # what `bwd` returned for a leaf where its shape is wrong, for the random cotangent
     fixed: Mapping[str, np.ndarray] = {}  # the arrays that are not differentiated, such as labels and masks, by name
+    parts: Callable[[], Parts | None] = lambda: None  # of the right answer
 
 
 class Finding(NamedTuple):

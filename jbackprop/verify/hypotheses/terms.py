@@ -88,7 +88,7 @@ def _named_term(leaf: Leaf, words: str, array: np.ndarray | None, constant: bool
         return Finding("added", f"{what} is subtracted, which does not belong there")
     if plain and _orthogonal(leaf, leaf.oracle, array, axes):  # it is what the right answer has taken out
         return Finding("missing term", f"{what}{'' if words else f' (the mean over {where})'} is missing")
-    return Finding("missing term", f"{what} is missing, or too much")
+    return Finding("missing term", f"{what} is missing, or too much", sure=False)
 
 
 def _bases(leaf: Leaf) -> Iterator[tuple[str, np.ndarray | None, bool]]:
