@@ -5,6 +5,7 @@ A block that begins with `# name.py` is that file. `python tests/test_tutorial.p
 
 import contextlib
 import io
+import linecache
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FIRST = "my_layers.py"  # in which the first block is saved
 PAGE = ROOT / "docs" / "checking_your_rule.md"
 BLOCK = re.compile(r"^```(?P<language>python|sh)\n(?P<code>.*?)^```$(\n\n```text\n(?P<quoted>.*?)^```$)?", re.M | re.S)
 FIGURE = re.compile(r"\b\d+(?:\.\d+(?:e[+-]\d+)?|e[+-]\d+)")
@@ -60,9 +62,12 @@ def named_files() -> dict[str, str]:
 
 
 def run_python(block: re.Match[str], namespace: dict[str, object]) -> str:
+    name = file_name(block) or (FIRST if block.start() == blocks("python")[0].start() else PAGE.name)
+    if name != PAGE.name:  # a diagnosis quotes the reader's file
+        linecache.cache[name] = (len(block["code"]), None, block["code"].splitlines(keepends=True), name)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec(compile(block["code"], file_name(block) or PAGE.name, "exec"), namespace)
+        exec(compile(block["code"], name, "exec"), namespace)
     return said.getvalue()
 
 

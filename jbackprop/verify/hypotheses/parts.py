@@ -47,6 +47,12 @@ def part_of_the_answer(leaf: Leaf) -> Iterator[Finding]:
     yield from _two_parts(leaf, parts, rests)
 
 
+def and_the_part(leaf: Leaf) -> str:
+    """Returns what to add to the words for where or what a mistake is, nothing where no part explains it."""
+    finding = next(part_of_the_answer(leaf), None)
+    return f": {finding.sentence}" if finding else ""
+
+
 def _one_part(leaf: Leaf, parts: Parts, found: dict[int, np.ndarray]) -> Iterator[Finding]:
     excess = differences(leaf)
     for which, part in found.items():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jbackprop.verify.hypotheses.leaf import Finding, Leaf, explains, first_name, ratio, wrong_places
+from jbackprop.verify.hypotheses.parts import and_the_part
 from jbackprop.verify.hypotheses.places import transposed_inside
 from jbackprop.verify.hypotheses.region_words import box_of, box_words, region_words
 from jbackprop.verify.hypotheses.words import listed, long_axes, number
@@ -44,8 +45,8 @@ def part(leaf: Leaf) -> Iterator[Finding]:
     if not wrong.any() or shown.sum() < RIGHT * wrong.size or any(transposed_inside(leaf)):
         return
     of = f"{int(wrong.sum())} of {wrong.size} places"
-    what = _what_is_there(leaf, wrong)
     words, but = region_words(leaf, wrong, shown), _right_words(wrong, shown)
+    what = _what_is_there(leaf, wrong) or (and_the_part(leaf) if words or but else "")
     if but and wrong.mean() > 0.5 and ("in the first" in but or "in the last" in but):
         yield Finding("part", f"right {but} only: wrong in {of}{what}")
     if words:

@@ -19,6 +19,7 @@ from jbackprop.verify.hypotheses.forms import (
     values,
 )
 from jbackprop.verify.hypotheses.leaf import Finding, Leaf, Named, differences, first_name, multiple, pull, wrong_places
+from jbackprop.verify.hypotheses.parts import and_the_part
 from jbackprop.verify.hypotheses.whole import output_cotangents
 from jbackprop.verify.hypotheses.words import axes_words, long_axes, subsets, times
 
@@ -72,7 +73,8 @@ def missing_along_axes(leaf: Leaf) -> Iterator[Finding]:
                 continue
             if _spans(leaf, leaf.oracle, array, constant, chosen):
                 continue
-            yield _named_term(leaf, basis_words, array, constant, chosen)
+            found = _named_term(leaf, basis_words, array, constant, chosen)
+            yield found._replace(sentence=found.sentence + and_the_part(leaf)) if found.sure else found
 
 
 def _named_term(leaf: Leaf, words: str, array: np.ndarray | None, constant: bool, axes: tuple[int, ...]) -> Finding:
