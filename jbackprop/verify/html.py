@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from jbackprop.verify.html_evidence import evidence_html
-from jbackprop.verify.html_page import definitions, mark, page, section
+from jbackprop.verify.html_page import definitions, mark, page, section, sentence
 from jbackprop.verify.report import Check, Report, Row, figure
 
 COLUMNS = (
@@ -62,7 +62,7 @@ def _findings(report: Report) -> str:
     found = [(f"d{d.argument}", d.sentence) for d in report.diagnoses if d.argument]
     found += [(f"d{row.argument}", _reason(row)) for row in report.rows if not row.ok and row.argument not in explained]
     found += [(check.name, check.detail or "does not hold") for check in report.checks if not check.ok]
-    items = "".join(f"<li><b>{escape(name)}</b>: {escape(sentence)}</li>" for name, sentence in found)
+    items = "".join(f"<li><b>{escape(name)}</b>: {sentence(words)}</li>" for name, words in found)
     return f"<ul class='findings'>{items}</ul>" if found else ""
 
 
@@ -107,7 +107,7 @@ def _pictures(report: Report) -> str:
         title = f"{mark(row.ok)} <h3><code>d{escape(row.argument)}</code></h3>"
         size = f"<span class='soft number'>{escape(row.dtype)}{list(row.shape)}</span>"
         opened = "" if row.ok else " open"
-        said = [escape(d.sentence) for d in report.diagnoses if d.argument == row.argument]
+        said = [sentence(d.sentence) for d in report.diagnoses if d.argument == row.argument]
         diagnosis = f"<p><b>{'; '.join(said)}</b></p>" if said else ""
         inside = f"<div class='inside'>{diagnosis}{evidence_html(row)}</div>"
         parts.append(f"<details{opened}><summary>{title} {size}</summary>{inside}</details>")
@@ -133,7 +133,7 @@ def _environment(report: Report) -> str:
 
 
 def _list(title: str, sentences: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{sentence(words)}</li>" for words in sentences)
     return section(title, f"<ul>{items}</ul>") if items else ""
 
 

@@ -1,5 +1,6 @@
 """The frame of a page that needs nothing else, and the parts every page has."""
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -25,6 +26,15 @@ def page(title: str, parts: Sequence[str], style: str = "") -> str:
 def section(title: str, content: str) -> str:
     """Returns HTML under a heading; the title is HTML too."""
     return f"<section><h2>{title}</h2>\n{content}\n</section>"
+
+
+def sentence(text: str) -> str:
+    """Returns words as HTML, those between backticks as code.
+
+    >>> sentence("`x < 1` is missing")
+    '<code>x &lt; 1</code> is missing'
+    """
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def definitions(pairs: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ less the gradient with `stop_gradient` at that operand.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ from jbackprop.verify.pullback import split_outputs
 from jbackprop.verify.widen import AsTraced, Place, called_by, carried_out, operands_of_scan
 
 MOST = 150  # operands; of larger programs nothing is said
+LONGEST = 75  # line of code that is quoted whole
 NONE = -1  # is the number of no operand
 Key = tuple[Place, int, int]  # an equation's place and identity, and the number of the operand
 
@@ -174,5 +176,5 @@ def _origin(atom: Any, origins: dict[Var, _Origin]) -> _Origin | None:
 
 
 def _where(equation: Any) -> str:
-    code, where = line_of_code(equation), place(equation)
+    code, where = shorten(line_of_code(equation), LONGEST, placeholder=" ..."), place(equation)
     return f"in `{code}` ({where})" if code else f"({where})" if where else ""
