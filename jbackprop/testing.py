@@ -44,6 +44,14 @@ class RuleCall:
     options: Mapping[str, Any] = field(default_factory=dict)
     marks: tuple[Any, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.args, tuple | list) and not callable(self.args):
+            text = isinstance(self.args, str)
+            found, written = (repr(self.args),) * 2 if text else (type(self.args).__name__, "x")
+            raise TypeError(
+                f"RuleCall: args is a tuple or a function that returns one, not {found}: write ({written},)"
+            )
+
     def check(self, seed: int = 0) -> Report:
         """Checks the rule; raises `VJPError` where a gradient is wrong, ValueError for a bad description.
 
@@ -66,7 +74,7 @@ class RuleCall:
 def rule_cases(calls: Iterable[RuleCall | tuple[Any, ...]]) -> list[Any]:
     """Returns a `pytest.param` for each call, with the call's name as its id; a tuple is `(function, args)`.
 
-    Raises TypeError for anything else. pytest has to be installed.
+    Raises TypeError for anything else, such as `("f32[3]")` without its comma. pytest has to be installed.
 
     >>> import jax
     >>> [case.id for case in rule_cases([(jax.numpy.sin, ("f32[3]",)), (jax.numpy.cos, lambda: (jax.numpy.ones(3),))])]

@@ -75,6 +75,13 @@ def test_what_is_no_call_is_refused(call):
         rule_cases([call])
 
 
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize("call", [(jnp.sin, "f32[3]"), (jnp.add, "f32[3]", "f32[3]")])
+def test_a_description_that_is_in_no_tuple_is_refused(call):
+    with pytest.raises(TypeError, match=r"not 'f32\[3\]': write \('f32\[3\]',\)"):
+        rule_cases([call])
+
+
 def test_a_description_that_cannot_be_read_is_refused():
     with pytest.raises(ValueError, match="'f23' is unknown"):
         RuleCall(jnp.sin, ("f23[3]",)).check()

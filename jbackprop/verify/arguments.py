@@ -36,7 +36,11 @@ def take_apart(
     other function it is taken for an option. Raises ValueError where nothing can be differentiated, and TypeError for
     values that are being traced.
     """
-    rule = find_rule(f, args, kwargs)
+    try:
+        rule = find_rule(f, args, kwargs)
+    except TypeError as error:
+        error.add_note(f"compare_vjp: the arguments stand one by one after the function, here {len(args)} of them")
+        raise
     static = rule.static_names if rule else frozenset()
     arguments = [*zip(argument_names(f, len(args)), args, strict=True), *sorted(kwargs.items())]
     names: list[str] = []
@@ -45,6 +49,8 @@ def take_apart(
         for path, leaf in jax.tree_util.tree_leaves_with_path(argument):
             full = name + jax.tree_util.keystr(path)
             passed_on = name in static or name in nondiff or full in nondiff
+            if rule is not None and not passed_on and isinstance(leaf, jax.ShapeDtypeStruct):
+                raise TypeError(f"compare_vjp looks at numbers, and {full} is a ShapeDtypeStruct: pass an array")
             if not passed_on and _is_float(leaf, python_float=rule is not None):
                 differentiated.append(len(names))
             names.append(full)
@@ -55,7 +61,10 @@ def take_apart(
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         raise TypeError("compare_vjp looks at numbers: call it outside of jax.jit and other transformations")
     if not differentiated:
-        raise ValueError(f"compare_vjp: none of the arguments ({', '.join(names)}) is a float array to differentiate")
+        words = f"compare_vjp: none of the arguments ({', '.join(names)}) is a float array to differentiate"
+        described = any(isinstance(leaf, str) and "[" in leaf for leaf in leaves)
+        remedy = ": pass arrays; `RuleCall` and `jbackprop check` draw those that a string describes"
+        raise ValueError(words + remedy * described)
     for i in differentiated:  # a NumPy array becomes what JAX makes of it, in the caller's precision
         leaves[i] = leaves[i] if isinstance(leaves[i], float | complex) else jnp.asarray(leaves[i])
     values = tuple(leaves[i] for i in differentiated)

@@ -32,7 +32,7 @@ def formula_bound(eps: float, length: int, amplification: float, error: float = 
     which rule and oracle may have the rounding of different ones.
     """
     wide = FORMULA * epsilon(np.float64) * (1 + math.sqrt(length) + amplification)
-    wide = max(wide, min(NARROW * constants * (1 + amplification), USELESS))
+    wide = max(wide, min(constants * max(1.0, amplification), USELESS))
     if eps <= epsilon(np.float64):
         return wide
     return max(wide, min(rounding_bound(eps, length, own=NARROW) + NARROW * error, USELESS))
@@ -76,10 +76,10 @@ def _terms(equation: Any) -> int:
     return 1
 
 
-def coarsest_epsilon(jaxpr: Any) -> float:
+def coarsest_epsilon(jaxpr: Any, floor: float = math.inf) -> float:
     """Returns the epsilon of the narrowest float that a jaxpr computes in: of float64 where nothing is cast down.
 
-    Floats made of integers, as random numbers are, were never cast.
+    Floats made of integers, as random numbers are, were never cast. Those coarser than `floor` do not count.
     """
     coarsest = epsilon(np.float64)
     for equation in jaxpr.eqns:
@@ -87,7 +87,7 @@ def coarsest_epsilon(jaxpr: Any) -> float:
             continue
         for variable in equation.outvars:
             dtype = getattr(variable.aval, "dtype", None)
-            if dtype is not None and jnp.issubdtype(dtype, jnp.inexact):
+            if dtype is not None and jnp.issubdtype(dtype, jnp.inexact) and epsilon(dtype) <= floor:
                 coarsest = max(coarsest, epsilon(dtype))
-        coarsest = max([coarsest, *(coarsest_epsilon(nested) for nested in jaxprs_in_params(equation.params))])
+        coarsest = max([coarsest, *(coarsest_epsilon(nested, floor) for nested in jaxprs_in_params(equation.params))])
     return coarsest

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jbackprop.verify import contract, finite_differences
 from jbackprop.verify.alone import alone_check, has_symbolic_zeros
 from jbackprop.verify.arguments import Call, function_name, large
-from jbackprop.verify.clause_names import DIFFERENCES, VALUE, VALUE_OF_REFERENCE
+from jbackprop.verify.clause_names import DIFFERENCES, TYPES_OF_FWD, VALUE, VALUE_OF_REFERENCE
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.misuse import in_words, residuals_in_words
+from jbackprop.verify.misuse import exchanged_in_words, in_words, residuals_in_words
 from jbackprop.verify.pullback import Traced, split_outputs
 from jbackprop.verify.purity import purity_check
 from jbackprop.verify.report import Check
@@ -33,6 +33,8 @@ def structure_checks(
 ) -> tuple[list[Check], dict[str, str]]:
     """The checks of types; those of `bwd` only where `f` is itself a rule whose `bwd` can be called."""
     checks = [fwd_check(f, primal, call, lambda error: in_words(error, rule))]
+    if not checks[0].ok and (words := exchanged_in_words(rule)):
+        return [Check(TYPES_OF_FWD, False, words)], {}
     if rule is None or not rule.plain:
         return checks, {}
     check, complaints = bwd_check(rule, residuals_in_words)

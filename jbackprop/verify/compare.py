@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jbackprop.verify.clause_names import CLAUSES
+from jbackprop.verify.compare_options import require_mappings, require_names, require_numbers
 from jbackprop.verify.front_end import as_function
 from jbackprop.verify.one_seed import compare_with_one_seed
 from jbackprop.verify.report import Report, VJPError
@@ -68,8 +68,11 @@ def compare_vjp(
     >>> print(report.diagnoses[0])
     dw: -1 x the right answer: the sign is wrong
     """
-    _require_numbers(rtol, seed, seeds)
-    _require_options(cotangents, nondiff, kinks, skip)
+    require_numbers(rtol, seed, seeds)
+    require_mappings(kwargs, cotangents)
+    require_names(nondiff, kinks, skip)
+    if reference is not None and not callable(reference):
+        raise TypeError(f"compare_vjp: reference is a function of the same arguments, not {type(reference).__name__}")
     function = as_function(f)
     options = dict(kwargs or {})
     report = None
@@ -96,27 +99,3 @@ def check_vjp(f: Function | tuple[Function, Function], *args: Any, **options: An
     if not report.ok:
         raise VJPError(report)
     return report
-
-
-def _require_numbers(rtol: float | None, seed: int, seeds: int) -> None:
-    if rtol is not None and not 0 <= rtol < np.inf:
-        raise ValueError(f"compare_vjp: rtol is a fraction of max|g| from 0 on, such as 1e-3, not {rtol}")
-    if seed < 0:
-        raise ValueError(f"compare_vjp: seed is a whole number from 0 on, not {seed}")
-    if seeds < 1:
-        raise ValueError(f"compare_vjp: seeds is the number of seeds to try, at least 1, not {seeds}")
-
-
-def _require_options(
-    cotangents: Mapping[str, Any] | None, nondiff: Sequence[str], kinks: str, skip: Sequence[str]
-) -> None:
-    if cotangents is not None and not isinstance(cotangents, Mapping):
-        found = type(cotangents).__name__
-        raise TypeError(f"compare_vjp: cotangents are a dictionary by name, not a {found}: write {{'mine': dy}}")
-    if isinstance(nondiff, str):
-        raise ValueError(f"compare_vjp: nondiff is a sequence of names, not {nondiff!r}: write ({nondiff!r},)")
-    if kinks not in ("subgradient", "match"):
-        raise ValueError(f"compare_vjp: kinks is 'subgradient' or 'match', not {kinks!r}")
-    unknown = [clause for clause in skip if clause not in CLAUSES] if not isinstance(skip, str) else [skip]
-    if unknown:
-        raise ValueError(f"compare_vjp: skip is a sequence of {', '.join(map(repr, CLAUSES))}, not {unknown[0]!r}")

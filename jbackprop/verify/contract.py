@@ -11,7 +11,7 @@ import numpy as np
 from jbackprop.verify import bounds
 from jbackprop.verify.arguments import Call, large
 from jbackprop.verify.clause_names import JIT, LINEAR, ZERO
-from jbackprop.verify.cotangents import large_factor
+from jbackprop.verify.cotangents import factors_of_large
 from jbackprop.verify.distance import accept_nan, as_double, as_numpy, finite_gap, gap, largest, relative
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.measure import ACCURACY, Comparison, nan_allowed
@@ -83,21 +83,29 @@ def linearity_check(call: Call, comparison: Comparison) -> Check:
 
 
 def _homogeneity_check(call: Call, comparison: Comparison) -> Check:
-    """Compares the pullback of c times a cotangent with c times its pullback: one pass more, in the caller's dtypes."""
-    random, huge = (comparison.rule.pulled[key].cotangents for key in ("random", "huge"))
-    c = large_factor(comparison.cotangents["random"])
+    """Compares the pullback of c times a cotangent with c times its pullback, for large c and small, as given."""
+    for name, c in factors_of_large(comparison.cotangents["random"]).items():
+        check = _multiple_check(call, comparison, name, c)
+        if not check.ok:
+            return check
+    return Check(LINEAR, True)
+
+
+def _multiple_check(call: Call, comparison: Comparison, name: str, c: float) -> Check:
+    random, other = (comparison.rule.pulled[key].cotangents for key in ("random", name))
     for i, leaf in enumerate(comparison.leaves):
         with np.errstate(all="ignore"):
-            multiple = as_numpy(random[i]) * c  # a power of two: exact, but for an overflow
-        distance = gap(as_numpy(huge[i]), multiple)
+            multiple = as_numpy(random[i]) * c  # a power of two: exact, but for overflow and underflow
+        distance = gap(as_numpy(other[i]), multiple)
         if math.isinf(distance):
-            oracle = comparison.run(call.values, comparison.cotangents["huge"])[1].cotangents[i]
-            if np.any(np.isfinite(as_numpy(oracle)) & ~np.isfinite(as_numpy(huge[i]))):
-                return Check(LINEAR, False, f"d{name_of(call, i)} is not finite for a cotangent that is large")
-            distance = finite_gap(as_numpy(huge[i]), multiple)
+            oracle = comparison.run(call.values, comparison.cotangents[name])[1].cotangents[i]
+            if np.any(np.isfinite(as_numpy(oracle)) & ~np.isfinite(as_numpy(other[i]))):
+                return Check(LINEAR, False, f"d{name_of(call, i)} is not finite for a cotangent that is {name}")
+            distance = finite_gap(as_numpy(other[i]), multiple)
         scale = abs(c) * max(largest(as_numpy(random[i])), leaf.gaps[0].scale)
-        if distance > max(leaf.bounds.repeated * scale, abs(c) * max(leaf.gaps[0].noise, leaf.bounds.underflow)):
-            return Check(LINEAR, False, _far(call, i, distance, scale))
+        noise = max(abs(c) * leaf.gaps[0].noise, max(abs(c), 1.0) * leaf.bounds.underflow)
+        if distance > max(leaf.bounds.repeated * scale, noise):
+            return Check(LINEAR, False, f"{_far(call, i, distance, scale)}, for a cotangent that is {name}")
     return Check(LINEAR, True)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 # a direction that is the argument itself would hide what only another one shows.
 COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER, CONDITIONING = range(101, 107)
 Cotangents = tuple[np.ndarray, ...]
-OF_RULE_ALONE = frozenset({"zeros", "huge"})  # of large arrays: no oracle is needed to see zeros and multiples
+OF_RULE_ALONE = frozenset({"zeros", "huge", "tiny"})  # of large arrays: no oracle is needed to see zeros and multiples
 PERIOD = 2**17 - 1  # random numbers of an array, which then repeat: a prime, so no row or image begins like another
 
 
@@ -21,8 +21,8 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
 
     Ones hide a wrong reduction and random ones an overflow, so there are several: random, ones, a single one, a single
     row, huge, tiny, zeros. Scaling by a power of two changes no digit, so huge and tiny show a rule that is not linear.
-    `few` leaves out all but a random one, zeros and huge: of large arrays time is what counts. There huge is the random
-    one times a power of two, with the other sign.
+    `few` leaves out all but a random one, zeros, huge and tiny: of large arrays time is what counts. There the last two
+    are the random one times a power of two, huge with the other sign.
     """
     rng = np.random.default_rng([seed, COTANGENTS])
     random = [_each(outputs, lambda out: _normal(rng, out)) for _ in range(1 if few else 4)]
@@ -31,7 +31,10 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
         return {
             "random": random[0],
             "zeros": zeros,
-            "huge": _each(outputs, lambda out, ct: ct * out.dtype.type(large_factor(outputs)), random[0]),
+            **{
+                name: _each(outputs, lambda out, ct, c=c: ct * out.dtype.type(c), random[0])
+                for name, c in factors_of_large(outputs).items()
+            },
         }
     named = {"random": random[0], "another random": random[1], "zeros": zeros}
     named["huge"] = _each(outputs, lambda out, ct: ct * _power(out.dtype, 1), random[2])
@@ -43,9 +46,10 @@ def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few:
     return named
 
 
-def large_factor(outputs: Sequence[Any]) -> float:
-    """Returns how many times the random cotangent the huge one of large arrays is: minus a power of two."""
-    return -min(float(np.real(_power(out.dtype, 1))) for out in outputs)
+def factors_of_large(outputs: Sequence[Any]) -> dict[str, float]:
+    """Returns how many times the random cotangent those of large arrays are that are multiples of it, by name."""
+    power = min(float(np.real(_power(out.dtype, 1))) for out in outputs)
+    return {"huge": -power, "tiny": 1 / power}
 
 
 def as_leaves(name: str, given: Any, outputs: Sequence[jax.ShapeDtypeStruct]) -> Cotangents:

@@ -25,8 +25,10 @@ from jbackprop.verify.paths import paths_of
 from jbackprop.verify.report import Check, Diagnosis, Row
 from jbackprop.verify.rule import Rule, arrays, pulled_back
 from jbackprop.verify.run import run_at
+from jbackprop.verify.verdict import spoken
 
 SOME_ROUNDINGS = 32
+ROUNDED = 1e3  # times as large in the caller's dtype as in float64 is what rounding grows to
 CLOSE = 1e-6  # a formula error that float32 hardly shows
 STOPPED = "autodiff of the primal stops a gradient that the rule lets through: if it should, give a `reference`"
 MATCH = "autodiff makes another choice there, which kinks='match' demands"
@@ -153,6 +155,10 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
     close = row.formula_error is not None and row.formula_error < CLOSE
     if close and (found is None or "each place" in found.sentence):
         digits = f"{-math.log10(row.formula_error or CLOSE):.0f} digits"
+        if (row.value_error or 0.0) > ROUNDED * (row.formula_error or 0.0):
+            given, wide = spoken(row.value_error or 0.0), spoken(row.formula_error or 0.0)
+            lost = f"the formula loses digits here: off by {given} of max|g| in {row.dtype}, by {wide} in float64"
+            return Diagnosis(row.argument, "accuracy", lost)
         return Diagnosis(row.argument, "accuracy", f"right to {digits}: an approximation, which an `rtol` accepts")
     return found or Diagnosis(row.argument, "unexplained", "no mistake of the list explains it; see its picture")
 

@@ -19,6 +19,8 @@ from jbackprop.verify.cotangents import KINKS
 from jbackprop.verify.measure import Comparison
 
 SAMPLES, PROBES, ORDERS = 12, 24, 32
+MORE = 24  # samples, where the first leave more places open than are probed one by one
+RANKS = 512  # among the others of its tie that an element is given
 WIDEST = 16  # rounds in which a tie may grow
 WORK = 2e7  # array elements that the probing may touch, which bounds its time
 NEAR = 1e-2  # of a step, along many elements at once
@@ -57,10 +59,17 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
     rule, oracle = around.without(rule), around.without(oracle)
     masks = [np.asarray(mask & (i not in wrong)) for i, mask in enumerate(masks)]
     sides = [around.without(found) for found in sides]
+    asked = sorted(set(faulty) - wrong)
+    for _ in range(MORE):
+        open_places = (_outside(rule[i], [oracle[i], *(side[i] for side in sides)]) & masks[i] for i in asked)
+        if all(places.sum() <= budget for places in open_places):
+            break
+        sides.append(around.without(around.at([_off_every_tie(rng, x.shape) for x in around.leaves])[1]))
     forgiven = {}
-    for i in sorted(set(faulty) - wrong):
+    for i in asked:
         count = int(masks[i].sum())
-        chosen = _most_suspicious(rule[i], np.array([oracle[i], *(side[i] for side in sides)]), masks[i], budget, rng)
+        outside = _outside(rule[i], [oracle[i], *(side[i] for side in sides)])
+        chosen = _most_suspicious(outside, masks[i], budget, rng)
         if count and all(_explained(around, rule, oracle, sides, i, place) for place in chosen):
             what = (
                 "another subgradient"
@@ -90,13 +99,17 @@ def _bends(gradients: np.ndarray) -> np.ndarray:
         return np.asarray(~(np.ptp(gradients, 0) <= allowed))
 
 
-def _most_suspicious(
-    rule: np.ndarray, seen: np.ndarray, mask: np.ndarray, budget: int, rng: np.random.Generator
-) -> list[tuple[int, ...]]:
-    """Returns so many of the masked places, those first where the rule leaves what the oracle was seen to give."""
+def _outside(rule: np.ndarray, seen: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns where the rule leaves what the oracle was seen to give."""
     low, high = np.fmin.reduce(seen, 0), np.fmax.reduce(seen, 0)
     slack = 1e-3 * (high - low)
-    outside = ~((rule >= low - slack) & (rule <= high + slack))
+    return np.asarray(~((rule >= low - slack) & (rule <= high + slack)))
+
+
+def _most_suspicious(
+    outside: np.ndarray, mask: np.ndarray, budget: int, rng: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Returns so many of the masked places, those `outside` first."""
     places = np.argwhere(mask)
     order = np.lexsort((rng.permutation(len(places)), ~outside[mask]))
     return [tuple(map(int, place)) for place in places[order[:budget]]]
@@ -124,8 +137,26 @@ def _explained(
         orders = [[_off_every_tie(rng, x.shape) * x for x in tie] for _ in range(ORDERS)]
         around_here = np.append(around_here, [around.at(order)[1][i][place] for order in orders])
         if not _jumps_so_far(found, theirs, around_here):
+            around_here = np.append(around_here, _in_every_rank(around, tie, i, place, rng))
+        if not _jumps_so_far(found, theirs, around_here):
             return False
     return all(_shares_add_up(around, rule, [*sides, *two], together) for together in (tie, _whole(around, tie)))
+
+
+def _in_every_rank(
+    around: Around, tie: Arrays, i: int, place: tuple[int, ...], rng: np.random.Generator
+) -> list[float]:
+    """Returns the oracle's cotangent at a place that comes between any two others of its tie, as in a sort."""
+    moves = [_off_every_tie(rng, x.shape) * x for x in tie]
+    others = np.sort(np.concatenate([move[where] for move, where in zip(moves, tie, strict=True)]))
+    if others.size < 2:
+        return []
+    between = np.concatenate([[others[0] - 0.1], (others[1:] + others[:-1]) / 2, [others[-1] + 0.1]])
+    found = []
+    for step in between[np.unique(np.linspace(0, len(between) - 1, RANKS).astype(int))]:
+        moves[i][place] = step
+        found.append(around.at(moves)[1][i][place])
+    return found
 
 
 def _grows_nearby(around: Around, up: Arrays, i: int, place: tuple[int, ...], ends: list[Arrays]) -> bool:

@@ -61,6 +61,11 @@ class Leaf(NamedTuple):
     bounds: Bounds
 
     @property
+    def is_rounding(self) -> bool:
+        """Whether rounding explains any error, in float64 too, as where a softmax of huge logits is saturated."""
+        return self.bounds.formula > bounds.USELESS
+
+    @property
     def autodiff(self) -> float:
         """The oracle's error in the caller's dtype, as a fraction of max|g|, for random cotangents: the worst of them.
 
@@ -120,7 +125,7 @@ def _epsilon_inside(comparison: Comparison, dtype: Any) -> float:
     if comparison.rule64 is comparison.rule:
         return eps
     # A rule for float32 may name float32 inside; one that was given float64 may not, nor what is coarser.
-    return max(eps, min(bounds.coarsest_epsilon(comparison.rule64.jaxpr), _coarsest(comparison, dtype)))
+    return max(eps, bounds.coarsest_epsilon(comparison.rule64.jaxpr, _coarsest(comparison, dtype)))
 
 
 def _coarsest(comparison: Comparison, dtype: Any) -> float:

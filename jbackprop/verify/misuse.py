@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from jbackprop.verify.rule import Rule, is_rule
+from jbackprop.verify.rule import Rule, arrays, is_rule, with_arrays
 from jbackprop.verify.structure import in_one_line
 
 
@@ -45,6 +45,46 @@ def in_words(error: Exception, rule: Rule | None) -> str:
         arguments = ", ".join(rule.names)
         return f"fwd is called with all {len(rule.args)} arguments of the primal, also the static ones: {arguments}"
     return in_one_line(error)
+
+
+def exchanged_in_words(rule: Rule | None) -> str:
+    """Returns that fwd and bwd, or what fwd returns, stand in the wrong order, where the other order would do."""
+    if rule is None or not rule.plain:
+        return ""
+    value = _types(lambda values: rule.primal(*with_arrays(rule, values)), rule)
+    pair = _types(lambda values: rule.fwd(*with_arrays(rule, values)), rule)
+    if isinstance(pair, tuple) and len(pair) == 2 and pair[1] == value != pair[0]:
+        return "fwd returns (residuals, value): write `return value, residuals`"
+
+    def other_way_round(values: list[Any]) -> Any:
+        out, residuals = rule.bwd(*with_arrays(rule, values))
+        return out, rule.fwd(*(rule.args[i] for i in sorted(rule.static)), residuals, out)
+
+    arguments = _types(lambda values: tuple(values), rule)
+    if value is not None and _types(other_way_round, rule) == (value, arguments):
+        return "fwd and bwd are exchanged: write `f.defvjp(fwd, bwd)`"
+    return ""
+
+
+def _types(of: Callable[[list[Any]], Any], rule: Rule) -> Any:
+    """Returns shapes and dtypes of what a function of the rule's arrays returns, None where it does not run."""
+    try:
+        return jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", jax.eval_shape(of, arrays(rule)))
+    except Exception:  # whatever a rule in the wrong order raises
+        return None
+
+
+def static_order_in_words(rule: Rule | None) -> str:
+    """Returns that `bwd` takes its static arguments in another place than JAX gives them, as their names say."""
+    if rule is None or not rule.static:
+        return ""
+    try:
+        taken = list(inspect.signature(rule.bwd).parameters)
+    except (TypeError, ValueError):  # a builtin without a signature
+        return ""
+    if any(name in taken[len(rule.static) :] for name in rule.static_names):
+        return f"bwd is called as {called(rule)}, static arguments first, and its signature is ({', '.join(taken)})"
+    return ""
 
 
 def called(rule: Rule) -> str:

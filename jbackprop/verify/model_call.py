@@ -95,7 +95,7 @@ def explicit_gradients(
     found = _by_path(returned, call)
     missing, unknown = [n for n in wanted if n not in found], [n for n in found if n not in wanted]
     if missing or unknown:
-        complaint = f"misses {', '.join(missing)}" if missing else f"has {', '.join(unknown)} besides"
+        complaint = f"lack {', '.join(missing)}" if missing else f"have {', '.join(unknown)} besides"
         raise ValueError(
             f"check_model: the explicit gradients {complaint}: the parameters are {', '.join(wanted)}; "
             f"return gradients in their tree, or (loss, gradients)"

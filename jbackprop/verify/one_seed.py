@@ -22,7 +22,7 @@ from jbackprop.verify.explain import explain, raw_of_wrong_shape
 from jbackprop.verify.front_end import not_differentiated, primal_of
 from jbackprop.verify.kinks import Kinks, explain_by_kinks, no_kinks
 from jbackprop.verify.measure import Comparison
-from jbackprop.verify.misuse import in_words
+from jbackprop.verify.misuse import exchanged_in_words, in_words, static_order_in_words
 from jbackprop.verify.pullback import Traced, pullback, split_outputs, trace
 from jbackprop.verify.report import Check, Report, Row
 from jbackprop.verify.reproduce import call_in_words, environment
@@ -135,7 +135,8 @@ def _find(asked: _Asked) -> _Found:
             pullback(asked.f, call)(call.values, d_out)  # raises, with the frame that tells its name
     except Exception as error:  # whatever a rule raises is a finding: the oracle took the same call
         if all(check.ok for check in checks):
-            checks.append(Check(RUNS, False, in_words(error, asked.rule)))
+            words = exchanged_in_words(asked.rule) or in_words(error, asked.rule)
+            checks.append(Check(RUNS, False, words))
         return _without_running(asked, traced_oracle, checks, complaints)
     return _by_running(asked, (traced, again), traced_oracle, checks, complaints)
 
@@ -182,6 +183,8 @@ def _by_running(
         notes += (remark,) if remark else ()
         if remark and agrees:  # a gradient that stops at some place is the derivative of no function
             checks = [Check(c.name, True, STOPS) if c.name == SECOND_ORDER and not c.ok else c for c in checks]
+    if (words := static_order_in_words(asked.rule)) and not (agrees and all(check.ok for check in checks)):
+        notes += (f"note: {words}",)
     if large(call):
         notes += (LARGE_ARRAYS,)
     return _Found(rows, tuple(checks), comparison, kinks, {}, notes, blind_spots(call, comparison))
@@ -206,7 +209,11 @@ def _named_cotangents(
         raise TypeError(f"compare_vjp: {function_name(f)}: {words}") from error
     if not outputs:
         raise ValueError(f"compare_vjp: {function_name(f)} returns no float array, so there is nothing to pull back")
-    found, _ = jax.eval_shape(lambda values: split_outputs(oracle, call, values), call.values)
+    try:
+        found, _ = jax.eval_shape(lambda values: split_outputs(oracle, call, values), call.values)
+    except Exception as error:
+        error.add_note(f"compare_vjp: the reference is called with the arguments of {function_name(f)}")
+        raise
     types = [", ".join(f"{out.dtype}{list(out.shape)}" for out in outs) for outs in (found, outputs)]
     if types[0] != types[1]:
         raise ValueError(f"compare_vjp: the reference returns {types[0]} where {function_name(f)} returns {types[1]}")

@@ -45,9 +45,14 @@ def pullback(f: Callable[..., Any], call: Call, wrap: Callable[..., Any] = lambd
 
     def run(values: Sequence[Any], d_out: Sequence[Any]) -> Pulled:
         outputs, vjp, others = jax.vjp(wrap(lambda *leaves: split_outputs(f, call, leaves)), *values, has_aux=True)
-        return Pulled(outputs, others, vjp(tuple(d_out)))
+        return Pulled(outputs, others, tuple(_as_array(ct) for ct in vjp(tuple(d_out))))
 
     return run
+
+
+def _as_array(cotangent: Any) -> Any:
+    """JAX lets a Python number through that `bwd` returns, where nothing is compiled."""
+    return cotangent if hasattr(cotangent, "dtype") else jnp.asarray(cotangent)
 
 
 def trace(f: Callable[..., Any], call: Call, values: Sequence[Any], d_out: Sequence[Any]) -> Traced:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -44,11 +44,12 @@ def find_rule(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     rule: Any = f
     primal = rule.fun if hasattr(rule, "fun") else rule.f  # `f` under JAX_CUSTOM_VJP3=1
     bound = inspect.signature(primal).bind(*args, **kwargs)
-    bound.apply_defaults()
+    if not isinstance(primal, functools.partial):  # of which JAX looks at no signature
+        bound.apply_defaults()
     static = rule.nondiff_argnums if hasattr(rule, "nondiff_argnums") else rule.static_argnums
     names = [p.name for p in bound.signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
     rest = next((p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_POSITIONAL), "")
-    names += [f"{rest}[{i}]" for i in range(len(bound.args) - len(names))]
+    names = [*names, *(f"{rest}[{i}]" for i in range(len(bound.args) - len(names)))][: len(bound.args)]
     symbolic = getattr(rule, "symbolic_zeros", False) or getattr(rule, "symz", False)
     logs = getattr(rule, "with_logs", False) or getattr(rule, "with_accums", False)
     plain = rule.fwd is not None and not symbolic and not logs
@@ -69,10 +70,12 @@ def raw_cotangents(rule: Rule, d_out: Any) -> Returned:
     returned: list[Returned] = []
 
     def run(values: list[Any], d_out: Any) -> None:
-        _, residuals = rule.fwd(*_with_arrays(rule, values))
+        _, residuals = rule.fwd(*with_arrays(rule, values))
         saved = jax.tree.map(_struct, residuals)
         try:
-            returned.append(Returned(saved, jax.tree.map(_struct, pulled_back(rule, residuals, d_out)), None))
+            cotangents = pulled_back(rule, residuals, d_out)
+            is_tree = not isinstance(cotangents, Iterator)  # which JAX takes for a leaf, with a warning
+            returned.append(Returned(saved, jax.tree.map(_struct, cotangents) if is_tree else cotangents, None))
         except Exception as error:  # a finding, which the caller words
             returned.append(Returned(saved, None, error))
 
@@ -84,14 +87,14 @@ def traced_alone(rule: Rule, d_out: Any) -> ClosedJaxpr:
     """Traces one call of `fwd` and `bwd`, as Python runs them now and not as JAX remembers them."""
 
     def run(values: list[Any], d_out: Any) -> Any:
-        return pulled_back(rule, rule.fwd(*_with_arrays(rule, values))[1], d_out)
+        return pulled_back(rule, rule.fwd(*with_arrays(rule, values))[1], d_out)
 
     return jax.make_jaxpr(run)(arrays(rule), d_out)
 
 
 def zero_cotangent(rule: Rule) -> Any:
     """Returns zeros like the primal's output, float0 where that is no float."""
-    out = jax.eval_shape(lambda values: rule.primal(*_with_arrays(rule, values)), arrays(rule))
+    out = jax.eval_shape(lambda values: rule.primal(*with_arrays(rule, values)), arrays(rule))
     return jax.tree.map(
         lambda leaf: np.zeros(leaf.shape, leaf.dtype if jnp.issubdtype(leaf.dtype, jnp.inexact) else jax.dtypes.float0),
         out,
@@ -103,7 +106,8 @@ def arrays(rule: Rule) -> list[Any]:
     return [arg for i, arg in enumerate(rule.args) if i not in rule.static]
 
 
-def _with_arrays(rule: Rule, values: list[Any]) -> list[Any]:
+def with_arrays(rule: Rule, values: list[Any]) -> list[Any]:
+    """Returns all arguments, static ones too, with `values` in the place of the arrays."""
     left = iter(values)
     return [arg if i in rule.static else next(left) for i, arg in enumerate(rule.args)]
 

@@ -28,6 +28,12 @@ def blind_spots(call: Call, comparison: Comparison) -> tuple[str, ...]:
         for (name, x), leaf in zip(leaves, comparison.leaves, strict=True)
         if x.size and all(gap.zero for gap in leaf.gaps)
     ]
+    if comparison.rtol is None:
+        found += [
+            f"d{name} is smaller than its rounding here, in float64 too: a wrong formula would not be seen"
+            for (name, _), leaf in zip(leaves, comparison.leaves, strict=True)
+            if leaf.is_rounding
+        ]
     return (*found, *_one_label(call))
 
 

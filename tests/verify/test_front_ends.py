@@ -226,3 +226,20 @@ def test_a_string_that_the_caller_gives_is_declared_static():
 def test_whatever_is_static_a_wrong_rule_is_reported(static):
     f = rule(lambda x, names: x**2, lambda x, names: (x**2, x), lambda names, x, d: (3 * x * d,), nondiff_argnums=(1,))
     assert compare_vjp(f, X, static).wrong == ("x",)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_partial_whose_other_defaults_jax_does_not_see(by_name):
+    def scaled(x, w, flag=True, scale=3.0):
+        return scale * x * w
+
+    fwd = (lambda x, w: (2 * x * w, (x, w))) if by_name else (lambda *args: (2 * args[0] * args[1], args))
+    f = rule(functools.partial(scaled, scale=2.0), fwd, lambda r, dy: (2 * dy * r[1], 2 * dy * r[0]))
+    assert compare_vjp(f, X, W).ok
+
+
+def test_a_python_number_for_the_cotangent_of_a_number():
+    f = rule(lambda x: 2 * x, lambda x: (2 * x, None), lambda _, dy: (2.0,))
+    report = compare_vjp(f, jnp.float32(1.5))
+    assert not report.ok
+    assert any("the same for every cotangent" in str(diagnosis) for diagnosis in report.diagnoses)

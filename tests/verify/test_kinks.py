@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradient_probes import gradients, rule
+from gradient_probes import gradients, normal, rule
 
-from jbackprop.verify.compare import check_vjp
+from jbackprop.verify.compare import check_vjp, compare_vjp
 
 
 def pointwise(primal, derivative):
@@ -268,3 +268,30 @@ def shared(x, d):
 def test_an_argmax_that_is_tied_leaves_the_value_alone():
     f = rule(lambda x: x[jnp.argmax(x)], lambda x: (x.max(), x), lambda x, d: (shared(x, d),))
     assert gradients(f, jnp.array([1.0, 3.0, 3.0])).ok
+
+
+@pytest.mark.parametrize("size", [40, 300])
+def test_any_order_of_equal_numbers_sorts_them(size):
+    def descending(x):
+        return jnp.sort(x)[::-1]
+
+    f = rule(
+        descending,
+        lambda x: (descending(x), jnp.argsort(-x)),
+        lambda order, dy: (jnp.zeros_like(dy).at[order].set(dy),),
+    )
+    x = jnp.round(normal(size))
+    assert not jnp.array_equal(jnp.argsort(-x), jnp.argsort(x)[::-1])
+    assert compare_vjp(f, x).ok
+
+
+@pytest.mark.parametrize(("slope", "ok"), [(0.5, True), (1.5, False)])
+def test_one_kink_among_more_than_are_probed_one_by_one(slope, ok):
+    x = jnp.asarray(np.random.default_rng(0).integers(-1, 2, 60_000), jnp.float32)
+    place = jnp.arange(x.size) == jnp.argmax(x == 0)
+    f = rule(
+        jnp.abs,
+        lambda x: (jnp.abs(x), x),
+        lambda x, dy: (dy * jnp.where((x == 0) & place, slope, jnp.sign(x)),),
+    )
+    assert compare_vjp(f, x, skip=("vmap", "scan", "checkpoint", "second order")).ok == ok

@@ -33,11 +33,12 @@ def test_a_right_rule_passes_and_the_note_says_what_was_left_out(dtype):
     [
         (lambda x, dy: (jnp.clip(dy, -1e6, 1e6) * jnp.cos(x),), [LINEAR], LINEAR),
         (lambda x, dy: (jnp.cos(x) * jnp.where(jnp.abs(dy) > 1e6, jnp.inf, dy),), [LINEAR], "not finite"),
-        (lambda x, dy: (dy * jnp.cos(x) + 1e-5,), [ZERO], "dx: 1e-05 is added, whatever the cotangent"),
+        (lambda x, dy: (dy * jnp.cos(x) + 1e-5,), [LINEAR, ZERO], "dx: 1e-05 is added, whatever the cotangent"),
+        (lambda x, dy: (jnp.where(jnp.abs(dy) > 1e-6, dy, 0) * jnp.cos(x),), [LINEAR], "for a cotangent that is tiny"),
         (lambda x, dy: (dy * jnp.cos(x) / 2,), [], "dx: 0.5 x the right answer: a factor 2 is missing"),
         (lambda x, dy: ((dy * jnp.cos(x)).at[-1].set(0),), [], "all in the last row (axis 0): zero there"),
     ],
-    ids=["clipped", "not finite", "a constant added", "a factor", "the last row"],
+    ids=["clipped", "not finite", "a constant added", "what is small is skipped", "a factor", "the last row"],
 )
 def test_a_wrong_rule_is_caught_and_named(bwd, clauses, sentence):
     report = compare_vjp(sine_with(bwd), X)

@@ -292,3 +292,30 @@ TAKES_IMAGES = {
 def test_uint8_images_are_refused_with_the_remedy(name):
     with pytest.raises(TypeError, match=rf"{name}: [xz] is uint8.*images: cast to float and scale them"):
         TAKES_IMAGES[name]()
+
+
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (rule(lambda x, y: x * y, lambda r, d: (d * r[1], d * r[0]), lambda x, y: (x * y, (x, y))), "exchanged"),
+        ((lambda r, d: (d * r[1], d * r[0]), lambda x, y: (x * y, (x, y))), "write `f.defvjp(fwd, bwd)`"),
+        (
+            rule(lambda x, y: x * y, lambda x, y: ((x, y), x * y), lambda r, d: (d * r[1], d * r[0])),
+            "fwd returns (residuals, value): write `return value, residuals`",
+        ),
+    ],
+    ids=["defvjp(bwd, fwd)", "the pair (bwd, fwd)", "residuals first"],
+)
+def test_what_stands_in_the_wrong_order(f, words):
+    assert words in " ".join(found(f, X, Y).values())
+
+
+@pytest.mark.parametrize("bwd", [lambda x, dy, n: (n * x ** (n - 1) * dy,), lambda n, x, dy: (n * x * dy,)])
+def test_static_arguments_that_bwd_takes_last(bwd):
+    notes = compare_vjp(power_with(lambda x, n: (x**n, x), bwd), X, 3).notes
+    wanted = "note: bwd is called as bwd(n, residuals, ct), static arguments first, and its signature is (x, dy, n)"
+    assert (wanted in notes) == (bwd.__code__.co_varnames[0] == "x")
+
+
+def test_bwd_that_is_a_generator():
+    assert detail(product_with(lambda r, d: (ct for ct in (d, d))), X, Y).startswith("it returns a generator")

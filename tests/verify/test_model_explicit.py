@@ -76,8 +76,8 @@ def test_the_networks_are_right(name):
         (lambda p, x: (mlp(p, x), x), WEIGHTS, None, r"returns 2 arrays .*, not a scalar loss: return the loss alone"),
         (mlp, {"n": 3}, None, r"the parameters have no float array to differentiate \(n\)"),
         (mlp, {}, None, r"no float array to differentiate \(no leaves at all\)"),
-        (mlp, WEIGHTS, lambda p, x: {"w1": p["w1"]}, "the explicit gradients misses w2, w3: the parameters are w1"),
-        (mlp, WEIGHTS, lambda p, x: {**p, "v": x}, "the explicit gradients has v besides"),
+        (mlp, WEIGHTS, lambda p, x: {"w1": p["w1"]}, "the explicit gradients lack w2, w3: the parameters are w1"),
+        (mlp, WEIGHTS, lambda p, x: {**p, "v": x}, "the explicit gradients have v besides"),
         (mlp, WEIGHTS, lambda p, x: {**p, "w2": x}, r"gradient of w2 is float64\[4, 3\], not float64\[3, 3\]"),
     ],
 )  # fmt: skip

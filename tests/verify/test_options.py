@@ -1,5 +1,7 @@
 """The options of `compare_vjp`, what each changes and what it refuses; and the parts of the report."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -108,10 +110,15 @@ def test_skip_does_not_hide_a_wrong_gradient():
     assert gradients(HALF, X, W).wrong == ("w",)
 
 
-@pytest.mark.parametrize("skip", [["speed"], ["vmap", "Jit"], "vmap"], ids=["unknown", "another case", "a string"])
+@pytest.mark.parametrize("skip", [["speed"], ["vmap", "Jit"], "speed"], ids=["unknown", "another case", "a string"])
 def test_skip_of_an_unknown_clause_is_refused(skip):
-    with pytest.raises(ValueError, match=r"skip is a sequence of 'value', 'linear', .*, not '(speed|Jit|vmap)'"):
+    with pytest.raises(ValueError, match=r"skip is a sequence of 'value', 'linear', .*, not '(speed|Jit)'"):
         compare_vjp(PRODUCT, X, W, skip=skip)
+
+
+def test_skip_that_is_a_word_alone_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"skip is a sequence of names, not 'vmap': write \('vmap',\)"):
+        compare_vjp(PRODUCT, X, W, skip="vmap")
 
 
 @pytest.mark.usefixtures("as_users_see_it")
@@ -275,3 +282,44 @@ def test_check_raises_what_compare_reports():
         check_vjp(HALF, X, W, skip=CLAUSES)
     assert caught.value.report.wrong == ("w",)
     assert "dw: 0.5 x the right answer" in str(caught.value)
+
+
+@pytest.mark.usefixtures("as_users_see_it")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rtol": "1e-3"}, "rtol is a fraction of max|g| from 0 on, such as 1e-3, not '1e-3'"),
+        ({"seed": jax.random.key(0)}, "seed is a whole number from 0 on, not a "),
+        ({"seeds": 1.5}, "seeds is the number of seeds to try, at least 1, not 1.5"),
+        ({"kwargs": [X]}, "kwargs is a dictionary of keyword arguments, not a list"),
+        ({"reference": X}, "reference is a function of the same arguments, not ArrayImpl"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_in_words(options, words):
+    with pytest.raises(TypeError, match=re.escape(words)):
+        compare_vjp(PRODUCT, X, W, **options)
+
+
+@pytest.mark.parametrize(
+    ("args", "kind", "words"),
+    [
+        (("f32[5]", "f32[5]"), ValueError, "pass arrays; `RuleCall` and `jbackprop check` draw"),
+        ((jax.ShapeDtypeStruct((5,), jnp.float32), W), TypeError, "x is a ShapeDtypeStruct: pass an array"),
+    ],
+)
+def test_what_is_no_array_is_refused_in_words(args, kind, words):
+    with pytest.raises(kind, match=re.escape(words)):
+        compare_vjp(PRODUCT, *args)
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "words"),
+    [
+        (((X, W),), {}, "the arguments stand one by one after the function, here 1 of them"),
+        ((X, W), {"reference": lambda x: x}, "the reference is called with the arguments of"),
+    ],
+)
+def test_an_error_of_the_call_says_whose_it_is(args, options, words):
+    with pytest.raises(TypeError) as raised:
+        compare_vjp(PRODUCT, *args, **options)
+    assert any(words in note for note in raised.value.__notes__)

@@ -44,6 +44,15 @@ def one_output(leaf: Leaf) -> Iterator[Finding]:
         if explains(leaf, with_outputs(drop)):
             yield Finding("cotangent ignored", f"the cotangent of output {k} is ignored")
 
+        def keep(d_outs: list[np.ndarray], k: int = k) -> None:
+            d_outs[:] = [d_out if j == k else np.zeros_like(d_out) for j, d_out in enumerate(d_outs)]
+
+        c = multiple(leaf, with_outputs(keep), differences(leaf))
+        if c is not None and abs(c + 2) <= 1e-6:
+            yield Finding("sign", f"what comes from output {k} has the wrong sign")
+        elif c is not None:
+            yield Finding("factor", f"what comes from output {k} is multiplied by {number(1 + c)}")
+
         def ones(d_outs: list[np.ndarray], k: int = k) -> None:
             d_outs[k] = np.ones_like(d_outs[k])
 

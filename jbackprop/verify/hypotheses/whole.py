@@ -19,6 +19,7 @@ from jbackprop.verify.hypotheses.leaf import (
 )
 from jbackprop.verify.hypotheses.words import axes_words, factor_words, long_axes, number, output_name, subsets, times
 
+NEAR = 0.05  # to 1, a factor needs no name
 SLIGHT = 1e-6  # a relative error below this may be hidden by the tolerance
 
 
@@ -50,7 +51,8 @@ def factor(leaf: Leaf) -> Iterator[Finding]:
     if c is None:
         return
     words = factor_words(leaf, c)
-    yield Finding("factor", f"{number(c)} x the right answer" + (f": {words}" if words else ""), sure=bool(words))
+    sure = bool(words) or abs(c - 1) <= NEAR
+    yield Finding("factor", f"{number(c)} x the right answer" + (f": {words}" if words else ""), sure=sure)
 
 
 def _slight_factor(leaf: Leaf) -> float | None:

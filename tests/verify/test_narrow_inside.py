@@ -1,0 +1,75 @@
+"""A narrow dtype or a rounded constant inside excuses its own rounding and no formula, however long the sums."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from compare_probes import compare_vjp
+from gradient_probes import normal, rule
+
+
+def gated_norm(x, w):
+    return jax.nn.relu(x @ w) * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
+
+
+def gated_norm_with(mask_dtype, eps):
+    """The right rule for eps = 1e-5; the mask is 0 or 1, exact in any dtype."""
+
+    def fwd(x, w):
+        return gated_norm(x, w), (x, w, (x @ w > 0).astype(mask_dtype))
+
+    def bwd(residuals, dy):
+        x, w, mask = residuals
+        rms = jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
+        kept = dy * mask.astype(x.dtype)
+        d_rms = (kept * (x @ w)).sum(-1, keepdims=True)
+        return (kept * rms) @ w.T - d_rms * rms**3 * x / x.shape[-1], x.T @ (kept * rms)
+
+    return rule(gated_norm, fwd, bwd)
+
+
+@pytest.mark.parametrize("mask_dtype", [bool, jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize(("eps", "wrong"), [(1e-5, ()), (0.0, ("x", "w"))])
+def test_a_mask_in_a_narrow_dtype_hides_no_formula(mask_dtype, eps, wrong):
+    report = compare_vjp(gated_norm_with(mask_dtype, eps), normal(3000, 64), normal(64, 8, seed=1))
+    assert report.wrong == wrong
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_a_narrow_residual_is_less_accurate_than_autodiff_however_long_the_sum(dtype):
+    f = rule(
+        lambda x, w: x @ w,
+        lambda x, w: (x @ w, (x.astype(dtype), w)),
+        lambda r, dy: (dy @ r[1].T, r[0].astype(dy.dtype).T @ dy),
+    )
+    assert compare_vjp(f, normal(20_000, 4), normal(4, 2, seed=1)).wrong == ("w",)
+
+
+@pytest.mark.parametrize(("scale", "ok"), [(1 / 0.9, True), (1.1, False)])
+def test_a_factor_of_one_per_cent_beside_rounded_constants(scale, ok):
+    def dropout(x, key):
+        return jnp.where(jax.random.bernoulli(key, 0.9, x.shape), x / 0.9, 0)
+
+    def bwd(key, dy):
+        return jnp.where(jax.random.bernoulli(key, 0.9, dy.shape), dy * scale, 0), None
+
+    f = rule(dropout, lambda x, key: (dropout(x, key), key), bwd)
+    assert compare_vjp(f, normal(30, 64, dtype=jnp.bfloat16), jax.random.key(1)).ok == ok
+
+
+@pytest.mark.parametrize(("scale", "told"), [(2.0, True), (80.0, False)])
+def test_where_everything_is_rounding_the_report_says_so(scale, told):
+    def attention(q, k, v):
+        return jax.nn.softmax(q @ k.mT * 5**-0.5) @ v
+
+    def bwd(residuals, dy):
+        q, k, v = residuals
+        p, dp = jax.nn.softmax(q @ k.mT * 5**-0.5), dy @ v.mT
+        ds = p * (dp - (p * dp).sum(-1, keepdims=True)) * 5**-0.5
+        return ds @ k, ds.mT @ q, p.mT @ dy
+
+    f = rule(attention, lambda *args: (attention(*args), args), bwd)
+    q, k, v = (jax.random.normal(jax.random.key(i), (2, 7, 5)) for i in range(3))
+    report = compare_vjp(f, scale * q, scale * k, v)
+    assert report.ok
+    assert report.rows[0].verdict.startswith("ok: nothing is told from rounding") != told
+    assert any("a wrong formula would not be seen" in sentence for sentence in report.vacuous) != told
