@@ -28,6 +28,7 @@ from jbackprop.verify.run import run_at
 from jbackprop.verify.verdict import spoken
 
 SOME_ROUNDINGS = 32
+LESS = 300  # by which a long sum lessens the error of its terms
 ROUNDED = 1e3  # times as large in the caller's dtype as in float64 is what rounding grows to
 CLOSE = 1e-6  # a formula error that float32 hardly shows
 STOPPED = "autodiff of the primal stops a gradient that the rule lets through: if it should, give a `reference`"
@@ -131,7 +132,7 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
         return Diagnosis(row.argument, "structure", words)
     if words.startswith("cotangent is") and words.split("[")[0].split(",")[0].split()[2] != row.dtype:
         return Diagnosis(row.argument, "dtype", f"{words.split(', ')[0]}: cast it, `.astype({row.argument}.dtype)`")
-    if row.formula_error is not None and row.formula_error < SOME_ROUNDINGS * narrow:
+    if row.formula_error is not None and narrow / LESS < row.formula_error < SOME_ROUNDINGS * narrow:
         digits = f"{-math.log10(narrow):.0f} digits"
         return Diagnosis(row.argument, "accuracy", f"right to {digits}: the rule computes in a narrower dtype than f")
     if words.startswith("rounding error"):

@@ -66,6 +66,11 @@ class Leaf(NamedTuple):
         return self.bounds.formula > bounds.USELESS
 
     @property
+    def is_noise(self) -> bool:
+        """Whether the gradient is nothing but rounding: where it is, or where it may be 0 and does not come out so."""
+        return self.is_rounding or (all(one.zero for one in self.gaps) and self.gaps[0].scale > 0)
+
+    @property
     def autodiff(self) -> float:
         """The oracle's error in the caller's dtype, as a fraction of max|g|, for random cotangents: the worst of them.
 

@@ -53,7 +53,7 @@ def exchanged_in_words(rule: Rule | None) -> str:
         return ""
     value = _types(lambda values: rule.primal(*with_arrays(rule, values)), rule)
     pair = _types(lambda values: rule.fwd(*with_arrays(rule, values)), rule)
-    if isinstance(pair, tuple) and len(pair) == 2 and pair[1] == value != pair[0]:
+    if isinstance(pair, tuple) and len(pair) == 2 and pair[1] == value and not _of_one_shape(pair[0], value):
         return "fwd returns (residuals, value): write `return value, residuals`"
 
     def other_way_round(values: list[Any]) -> Any:
@@ -64,6 +64,12 @@ def exchanged_in_words(rule: Rule | None) -> str:
     if value is not None and _types(other_way_round, rule) == (value, arguments):
         return "fwd and bwd are exchanged: write `f.defvjp(fwd, bwd)`"
     return ""
+
+
+def _of_one_shape(one: Any, other: Any) -> bool:
+    """Whether two results of `_types` differ in their dtypes at most."""
+    shapes = [jax.tree.map(lambda text: text.partition("[")[2], tree) for tree in (one, other)]
+    return bool(shapes[0] == shapes[1])
 
 
 def _types(of: Callable[[list[Any]], Any], rule: Rule) -> Any:

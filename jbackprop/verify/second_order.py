@@ -155,6 +155,8 @@ def _difference(rule: Any, oracle: Any, call: Call, comparison: Comparison) -> t
     loosest = max(leaf.bounds.formula for leaf in comparison.leaves)
     for i, (one, other) in enumerate(zip(map(as_double, rule), map(as_double, oracle), strict=True)):
         of_leaf = i < len(comparison.leaves)
+        if of_leaf and comparison.leaves[i].is_noise:
+            continue
         allowed_nan = nan_allowed(comparison, i) if of_leaf else np.zeros(one.shape, bool)
         judged = np.isfinite(other) & ~(np.isnan(one) & allowed_nan)
         distance = largest(np.where(judged, np.where(np.isfinite(one), one - other, np.inf), 0.0))

@@ -4,6 +4,7 @@ from jbackprop.verify.corpus.case import RightRule
 from jbackprop.verify.corpus.right_arguments import ARGUMENTS
 from jbackprop.verify.corpus.right_convolutions import CONVOLUTIONS
 from jbackprop.verify.corpus.right_declared import DECLARED
+from jbackprop.verify.corpus.right_hard import HARD
 from jbackprop.verify.corpus.right_kinks import KINKS
 from jbackprop.verify.corpus.right_layers import LAYERS
 from jbackprop.verify.corpus.right_linalg import LINALG
@@ -29,4 +30,5 @@ RIGHT: tuple[RightRule, ...] = (
     *LAYERS,
     *LINALG,
     *CONVOLUTIONS,
+    *HARD,
 )

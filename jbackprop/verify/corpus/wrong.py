@@ -8,6 +8,7 @@ from jbackprop.verify.corpus.wrong_convolution import CONVOLUTION
 from jbackprop.verify.corpus.wrong_cross_entropy import CROSS_ENTROPY
 from jbackprop.verify.corpus.wrong_dense import DENSE
 from jbackprop.verify.corpus.wrong_elementwise import ELEMENTWISE
+from jbackprop.verify.corpus.wrong_hidden import HIDDEN
 from jbackprop.verify.corpus.wrong_indexing import INDEXING
 from jbackprop.verify.corpus.wrong_losses import LOSSES
 from jbackprop.verify.corpus.wrong_normalisation import NORMALISATION
@@ -31,4 +32,5 @@ WRONG: tuple[WrongRule, ...] = (
     *SEQUENCES,
     *CONTRACT,
     *TRANSFORMS,
+    *HIDDEN,
 )
