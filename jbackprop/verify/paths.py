@@ -14,6 +14,7 @@ import numpy as np
 from jax.extend.core import Literal, Var
 
 from jbackprop.verify.arguments import Call
+from jbackprop.verify.compiling import BARELY_OPTIMISED
 from jbackprop.verify.distance import as_double
 from jbackprop.verify.float64 import float64_scope, to_float64
 from jbackprop.verify.hypotheses.leaf import Parts
@@ -84,7 +85,7 @@ def paths_of(oracle: Callable[..., Any], call: Call, way: AsTraced | None) -> Pa
         outputs, vjp = jax.vjp(lambda *leaves: tuple(carried_out(plain, leaves, way.floor, gate)), *values)
         return vjp(tuple(ct.astype(y.dtype) for ct, y in zip(d_out, outputs, strict=True)))
 
-    values, run = to_float64(call.values), jax.jit(gradient)
+    values, run = to_float64(call.values), jax.jit(gradient, compiler_options=BARELY_OPTIMISED)
 
     def without(which: Sequence[int], d_out: Sequence[np.ndarray]) -> list[np.ndarray]:
         two = np.asarray([*which, NONE, NONE][:2], np.int32)

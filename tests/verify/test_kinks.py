@@ -270,7 +270,7 @@ def test_an_argmax_that_is_tied_leaves_the_value_alone():
     assert gradients(f, jnp.array([1.0, 3.0, 3.0])).ok
 
 
-@pytest.mark.parametrize("size", [40, 300])
+@pytest.mark.parametrize("size", [40, 150])
 def test_any_order_of_equal_numbers_sorts_them(size):
     def descending(x):
         return jnp.sort(x)[::-1]

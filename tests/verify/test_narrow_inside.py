@@ -29,10 +29,10 @@ def gated_norm_with(mask_dtype, eps):
     return rule(gated_norm, fwd, bwd)
 
 
-@pytest.mark.parametrize("mask_dtype", [bool, jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("mask_dtype", [bool, jnp.bfloat16])
 @pytest.mark.parametrize(("eps", "wrong"), [(1e-5, ()), (0.0, ("x", "w"))])
 def test_a_mask_in_a_narrow_dtype_hides_no_formula(mask_dtype, eps, wrong):
-    report = compare_vjp(gated_norm_with(mask_dtype, eps), normal(3000, 64), normal(64, 8, seed=1))
+    report = compare_vjp(gated_norm_with(mask_dtype, eps), normal(1000, 32), normal(32, 8, seed=1))
     assert report.wrong == wrong
 
 
