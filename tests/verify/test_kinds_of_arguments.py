@@ -10,6 +10,7 @@ from gradient_probes import FACTORS, W, X, gradients, normal, rule, scaled, sine
 
 from jbackprop.verify.clause_names import CLAUSES
 from jbackprop.verify.compare import check_vjp, compare_vjp
+from tests.custom_vjp3 import unhashable_static_arguments
 
 
 class Params(NamedTuple):
@@ -100,6 +101,7 @@ def test_complex_numbers():
     assert gradients(conjugated, z).wrong == ("x",)
 
 
+@unhashable_static_arguments
 def test_a_random_key_and_a_static_array_are_passed_on():
     def f(x, key, table):
         return x * jax.random.normal(key, x.shape) * table
