@@ -34,7 +34,7 @@ def structure_checks(
     """The checks of types; those of `bwd` only where `f` is itself a rule whose `bwd` can be called."""
     checks = [fwd_check(f, primal, call, lambda error: in_words(error, rule))]
     if not checks[0].ok and (words := exchanged_in_words(rule)):
-        return [Check(TYPES_OF_FWD, False, words)], {}
+        checks = [Check(TYPES_OF_FWD, False, f"{checks[0].detail}; {words}")]
     if rule is None or not rule.plain:
         return checks, {}
     check, complaints = bwd_check(rule, residuals_in_words)
@@ -122,9 +122,10 @@ def _value_checks(primal: Function, reference: Function | None, call: Call, comp
     of_oracle = next(iter(comparison.oracle.pulled.values()))
     values, others = of_oracle.values, of_oracle.others
     values64 = next(iter(comparison.oracle64.pulled.values())).values if comparison.oracle64 else None
-    given, given_others = values, others
     if reference is not None or _has_custom_jvp(primal, call):  # which may have another value under `jax.vjp`
         given, given_others = jax.jit(lambda leaves: split_outputs(primal, call, leaves))(call.values)
+    else:
+        given, given_others = values, others
     if reference is None:
         return [contract.value_check(VALUE, comparison, given, values64, given_others)]
     of_reference = f"{VALUE_OF_REFERENCE} {function_name(reference)}"

@@ -13,7 +13,7 @@ import numpy as np
 COTANGENTS, SAMPLES, KINKS, DIFFERENCES, SECOND_ORDER, CONDITIONING = range(101, 107)
 Cotangents = tuple[np.ndarray, ...]
 OF_RULE_ALONE = frozenset({"zeros", "huge", "tiny"})  # of large arrays: no oracle is needed to see zeros and multiples
-PERIOD = 2**17 - 1  # random numbers of an array, which then repeat: a prime, so no row or image begins like another
+PERIOD = 2**17 - 1  # random numbers of an array, of which multiples follow: a prime, so no row begins like another
 
 
 def standard_cotangents(outputs: Sequence[jax.ShapeDtypeStruct], seed: int, few: bool = False) -> dict[str, Cotangents]:
@@ -78,7 +78,10 @@ def _normal(rng: np.random.Generator, out: jax.ShapeDtypeStruct) -> np.ndarray:
     values = rng.standard_normal(shape)
     if jnp.issubdtype(out.dtype, jnp.complexfloating):
         values = values + 1j * rng.standard_normal(shape)
-    return np.resize(np.asarray(values).astype(out.dtype), out.shape)
+    found = np.resize(np.asarray(values).astype(out.dtype), math.prod(out.shape))
+    for repeat, start in enumerate(range(PERIOD, found.size, PERIOD)):  # no two of them alike
+        found[start : start + PERIOD] *= out.dtype.type(1 + 0.5 * np.sin(1 + repeat))
+    return found.reshape(out.shape)
 
 
 def _power(dtype: Any, sign: int) -> np.ndarray:

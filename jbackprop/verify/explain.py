@@ -13,7 +13,7 @@ import numpy as np
 
 from jbackprop.verify import clause_names
 from jbackprop.verify.arguments import Call
-from jbackprop.verify.bounds import coarsest_epsilon
+from jbackprop.verify.bounds import coarsest_epsilon, epsilon
 from jbackprop.verify.clauses import SIDES_WITH_THE_RULE
 from jbackprop.verify.contract import name_of
 from jbackprop.verify.cotangents import another
@@ -156,7 +156,8 @@ def _of_row(row: Row, setting: Setting | None, narrow: float, stopped: bool) -> 
     close = row.formula_error is not None and row.formula_error < CLOSE
     if close and (found is None or "each place" in found.sentence):
         digits = f"{-math.log10(row.formula_error or CLOSE):.0f} digits"
-        if (row.value_error or 0.0) > ROUNDED * (row.formula_error or 0.0):
+        of_dtype = SOME_ROUNDINGS * epsilon(row.dtype)
+        if (row.value_error or 0.0) > max(ROUNDED * (row.formula_error or 0.0), of_dtype):
             given, wide = spoken(row.value_error or 0.0), spoken(row.formula_error or 0.0)
             lost = f"the formula loses digits here: off by {given} of max|g| in {row.dtype}, by {wide} in float64"
             return Diagnosis(row.argument, "accuracy", lost)

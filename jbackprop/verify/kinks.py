@@ -60,16 +60,11 @@ def explain_by_kinks(comparison: Comparison, faulty: Sequence[int], seed: int) -
     masks = [np.asarray(mask & (i not in wrong)) for i, mask in enumerate(masks)]
     sides = [around.without(found) for found in sides]
     asked = sorted(set(faulty) - wrong)
-    for _ in range(MORE):
-        open_places = (_outside(rule[i], [oracle[i], *(side[i] for side in sides)]) & masks[i] for i in asked)
-        if all(places.sum() <= budget for places in open_places):
-            break
-        sides.append(around.without(around.at([_off_every_tie(rng, x.shape) for x in around.leaves])[1]))
+    outside = _left_open(around, rule, oracle, sides, {i: masks[i] for i in asked}, budget, rng)
     forgiven = {}
     for i in asked:
         count = int(masks[i].sum())
-        outside = _outside(rule[i], [oracle[i], *(side[i] for side in sides)])
-        chosen = _most_suspicious(outside, masks[i], budget, rng)
+        chosen = _most_suspicious(outside[i], masks[i], budget, rng)
         if count and all(_explained(around, rule, oracle, sides, i, place) for place in chosen):
             what = (
                 "another subgradient"
@@ -99,9 +94,30 @@ def _bends(gradients: np.ndarray) -> np.ndarray:
         return np.asarray(~(np.ptp(gradients, 0) <= allowed))
 
 
-def _outside(rule: np.ndarray, seen: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns where the rule leaves what the oracle was seen to give."""
-    low, high = np.fmin.reduce(seen, 0), np.fmax.reduce(seen, 0)
+def _left_open(
+    around: Around,
+    rule: Arrays,
+    oracle: Arrays,
+    sides: list[Arrays],
+    masks: Mapping[int, np.ndarray],
+    budget: int,
+    rng: np.random.Generator,
+) -> dict[int, np.ndarray]:
+    """Returns where the rule leaves what the oracle was seen to give, in the leaves of `masks`.
+
+    Samples are added to `sides` while there are more such places than are probed one by one.
+    """
+    seen = {i: np.array([oracle[i], *(side[i] for side in sides)]) for i in masks}
+    ends = {i: (np.fmin.reduce(found, 0), np.fmax.reduce(found, 0)) for i, found in seen.items()}
+    for _ in range(MORE):
+        if all((_outside(rule[i], *ends[i]) & mask).sum() <= budget for i, mask in masks.items()):
+            break
+        sides.append(around.without(around.at([_off_every_tie(rng, x.shape) for x in around.leaves])[1]))
+        ends = {i: (np.fmin(low, sides[-1][i]), np.fmax(high, sides[-1][i])) for i, (low, high) in ends.items()}
+    return {i: _outside(rule[i], *ends[i]) for i in masks}
+
+
+def _outside(rule: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     slack = 1e-3 * (high - low)
     return np.asarray(~((rule >= low - slack) & (rule <= high + slack)))
 

@@ -54,7 +54,7 @@ def exchanged_in_words(rule: Rule | None) -> str:
     value = _types(lambda values: rule.primal(*with_arrays(rule, values)), rule)
     pair = _types(lambda values: rule.fwd(*with_arrays(rule, values)), rule)
     if isinstance(pair, tuple) and len(pair) == 2 and pair[1] == value and not _of_one_shape(pair[0], value):
-        return "fwd returns (residuals, value): write `return value, residuals`"
+        return "where the residuals stand first, write `return value, residuals`"
 
     def other_way_round(values: list[Any]) -> Any:
         out, residuals = rule.bwd(*with_arrays(rule, values))

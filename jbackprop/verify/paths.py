@@ -1,9 +1,10 @@
 """The parts of a gradient: what flows through one operand of one operation of the primal, and what all the rest is.
 
 A term that is missing from a rule, such as that of the mean in a layer norm, is such a part: the gradient as it is,
-less the gradient with `stop_gradient` at that operand.
+less the gradient with `stop_gradient` at that operand. Calls, loops and branches are taken apart, linear solves not.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from textwrap import shorten
 from typing import Any, NamedTuple
@@ -119,12 +120,8 @@ def _operands(jaxpr: Any, origins: dict[Var, _Origin], at: Place, called_in: str
 
     `called_in` is the line of the call, for equations that JAX traced in another one.
     """
-    equations = opened(jaxpr).eqns
-    readers: dict[Any, int] = {}
-    for atom in [*(atom for equation in equations for atom in equation.invars), *opened(jaxpr).outvars]:
-        if not isinstance(atom, Literal):
-            readers[atom] = readers.get(atom, 0) + 1
-    for number, equation in enumerate(equations):
+    readers = Counter(map(id, _atoms_read(jaxpr)))
+    for number, equation in enumerate(opened(jaxpr).eqns):
         here, given = (*at, number), [_origin(atom, origins) for atom in equation.invars]
         active: dict[Any, list[int]] = {}
         for position, atom in enumerate(equation.invars):
@@ -136,18 +133,27 @@ def _operands(jaxpr: Any, origins: dict[Var, _Origin], at: Place, called_in: str
         nested = list(_nested(equation, given, reader, here))
         for inside, known in nested:
             yield from _operands(inside, known, here, reader.where)
-        called = called_by(equation)
         for atom, positions in active.items() if not nested else ():
             keys = frozenset((here, id(equation), position) for position in positions)
             yield _Operand(keys, origins[atom], reader)
-        for k, variable in enumerate(equation.outvars):
-            if not jnp.issubdtype(getattr(variable.aval, "dtype", np.int32), jnp.inexact):
-                continue
-            alone = not nested and len(active) == 1 and readers.get(variable, 0) == 1
-            of_equation = _Origin(reader, (here, id(equation), k), False, alone)
-            origin = _origin(opened(called).outvars[k], nested[0][1]) if called is not None else of_equation
-            if origin is not None:
-                origins[variable] = origin._replace(alone=origin.alone and readers.get(variable, 0) == 1)
+        made = _Origin(reader, (here, id(equation)), False, not nested and len(active) == 1)
+        for variable, origin in zip(equation.outvars, _made(equation, nested, made), strict=True):
+            if origin is not None and jnp.issubdtype(getattr(variable.aval, "dtype", np.int32), jnp.inexact):
+                origins[variable] = origin._replace(alone=origin.alone and readers[id(variable)] == 1)
+
+
+def _atoms_read(jaxpr: Any) -> Iterator[Any]:
+    for equation in opened(jaxpr).eqns:
+        yield from equation.invars
+    yield from opened(jaxpr).outvars
+
+
+def _made(equation: Any, nested: list[tuple[Any, dict[Var, _Origin]]], made: _Origin) -> list[_Origin | None]:
+    """Returns where each result of an equation comes from: of a call, from the equation inside that makes it."""
+    called = called_by(equation)
+    if called is None or not nested:
+        return [made._replace(key=(*made.key, k)) for k in range(len(equation.outvars))]
+    return [_origin(atom, nested[0][1]) for atom in opened(called).outvars]
 
 
 def _nested(
@@ -168,8 +174,13 @@ def _nested(
 
 
 def _known(jaxpr: Any, given: Sequence[_Origin | None]) -> dict[Var, _Origin]:
+    """Returns where the arguments of an inner jaxpr come from, whose readers are counted anew."""
     pairs = zip(opened(jaxpr).invars, given, strict=True)
-    return {v: origin for v, origin in pairs if origin is not None and jnp.issubdtype(v.aval.dtype, jnp.inexact)}
+    return {
+        variable: origin._replace(alone=False)
+        for variable, origin in pairs
+        if origin is not None and jnp.issubdtype(variable.aval.dtype, jnp.inexact)
+    }
 
 
 def _origin(atom: Any, origins: dict[Var, _Origin]) -> _Origin | None:
@@ -177,5 +188,6 @@ def _origin(atom: Any, origins: dict[Var, _Origin]) -> _Origin | None:
 
 
 def _where(equation: Any) -> str:
-    code, where = shorten(line_of_code(equation), LONGEST, placeholder=" ..."), place(equation)
+    without_comment = line_of_code(equation).partition("  #")[0].replace("`", "'")
+    code, where = shorten(without_comment, LONGEST, placeholder=" ..."), place(equation)
     return f"in `{code}` ({where})" if code else f"({where})" if where else ""

@@ -27,7 +27,7 @@ from jbackprop.verify.structure import in_one_line
 from jbackprop.verify.verdict import spoken
 from jbackprop.verify.widen import carried_in_float64
 
-NOISE = 1e-4  # of the largest element, up to which rounding may explain what differs
+ROUNDING = 1e-4  # of the largest element, up to which rounding may explain what differs
 SLACK = 64  # a second derivative amplifies rounding once more than the first
 STEPS = (1e-6, 1e-6, 1e-6, 1e-3, 1e-3)  # to points next by: at a kink the second derivatives need not agree
 
@@ -107,7 +107,7 @@ def _compared(
         if difference is None:
             return Check(clause_names.SECOND_ORDER, True)
         found = difference
-    if found[1] < NOISE and _is_noise(run, arguments, found[1], rng):
+    if found[1] < ROUNDING and _is_noise(run, arguments, found[1], rng):
         return Check(
             clause_names.SECOND_ORDER, True, f"{words}: the two differ by {spoken(found[1])}, which is rounding"
         )

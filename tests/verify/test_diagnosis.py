@@ -1,9 +1,13 @@
 """`diagnose` names simple mistakes in any function, and none where there is nothing to explain."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from diagnosis_probes import PRIMALS, ROTATIONS, planted, right
 
+from jbackprop.verify.clause_names import CLAUSES
+from jbackprop.verify.compare import compare_vjp
 from jbackprop.verify.diagnosis import Setting, diagnose
 
 SIMPLE = {
@@ -104,3 +108,12 @@ def test_a_sum_over_the_first_of_a_batch_of_sequences():
     found = planted("scaled sequences", "scale", lambda d, a, y, ct: (a[0] * ct)[0].sum(0))
     assert found is not None
     assert found.sentence == "only the first row of the cotangent (axis 0) is summed"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_ordinary_rounding_is_no_loss_of_digits(dtype):
+    f = jax.custom_vjp(lambda x: jnp.sin(x) / 3)
+    f.defvjp(lambda x: (jnp.sin(x) / 3, x), lambda x, dy: (dy * jnp.cos(x) / 3 * (1 + 1e-5 * jnp.tanh(1e-5 * x)),))
+    report = compare_vjp(f, jnp.asarray(np.random.default_rng(0).standard_normal(50), dtype), skip=CLAUSES)
+    assert not any("loses digits" in diagnosis.sentence for diagnosis in report.diagnoses)
+    assert report.diagnoses

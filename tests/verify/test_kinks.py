@@ -295,3 +295,13 @@ def test_one_kink_among_more_than_are_probed_one_by_one(slope, ok):
         lambda x, dy: (dy * jnp.where((x == 0) & place, slope, jnp.sign(x)),),
     )
     assert compare_vjp(f, x, skip=("vmap", "scan", "checkpoint", "second order")).ok == ok
+
+
+@pytest.mark.parametrize("size", [40, 150])
+def test_all_equal_numbers_in_the_place_of_the_first_sort_nothing(size):
+    def bwd(residuals, dy):
+        x, y = residuals
+        return (dy[jnp.searchsorted(y, x)],)
+
+    f = rule(lambda x: jnp.sort(x), lambda x: (jnp.sort(x), (x, jnp.sort(x))), bwd)
+    assert not compare_vjp(f, jnp.round(normal(size))).ok

@@ -301,7 +301,7 @@ def test_uint8_images_are_refused_with_the_remedy(name):
         ((lambda r, d: (d * r[1], d * r[0]), lambda x, y: (x * y, (x, y))), "write `f.defvjp(fwd, bwd)`"),
         (
             rule(lambda x, y: x * y, lambda x, y: ((x, y), x * y), lambda r, d: (d * r[1], d * r[0])),
-            "fwd returns (residuals, value): write `return value, residuals`",
+            "where the residuals stand first, write `return value, residuals`",
         ),
     ],
     ids=["defvjp(bwd, fwd)", "the pair (bwd, fwd)", "residuals first"],
@@ -319,3 +319,8 @@ def test_static_arguments_that_bwd_takes_last(bwd):
 
 def test_bwd_that_is_a_generator():
     assert detail(product_with(lambda r, d: (ct for ct in (d, d))), X, Y).startswith("it returns a generator")
+
+
+def test_a_value_of_another_shape_beside_itself_as_residual_is_told_by_its_shape():
+    f = rule(jax.nn.sigmoid, lambda x: (jax.nn.sigmoid(x).mean(), jax.nn.sigmoid(x)), lambda y, dy: (dy * y * (1 - y),))
+    assert found(f, X)["fwd returns the primal's tree, shapes and dtypes"].startswith("float32[] for float32[3]")

@@ -138,6 +138,15 @@ def test_a_branch():
     assert "from `x` into `rev` in `return x + jax.lax.cond(" in found["x"]
 
 
+def test_a_number_that_a_branch_reads_twice():
+    def f(x, p):
+        return jax.lax.cond(p > 0, lambda y: y * jnp.exp(y), lambda y: y, jnp.sin(x)) + x
+
+    found = sentences(f, lambda dy, x, p: (dy * (jnp.exp(jnp.sin(x)) * jnp.cos(x) + 1), None), normal(9), jnp.int32(1))
+    assert found["x"].startswith("what flows from `sin` into `exp`")
+    assert found["x"].endswith("is missing")
+
+
 def parts_of(f, *args):
     call = take_apart(f, args, {})
     types = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in args)
