@@ -117,7 +117,7 @@ def _left_open(
     return {i: _outside(rule[i], *ends[i]) for i in masks}
 
 
-def _outside(rule: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _outside(rule: np.ndarray, low: Any, high: Any) -> np.ndarray:
     slack = 1e-3 * (high - low)
     return np.asarray(~((rule >= low - slack) & (rule <= high + slack)))
 
