@@ -7,26 +7,14 @@ from compare_probes import compare_vjp
 from gradient_probes import normal, rule
 
 from jbackprop.verify import bounds
-
-
-def gated_norm(x, w):
-    return jax.nn.relu(x @ w) * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-5)
+from jbackprop.verify.corpus.wrong_hidden import gated_norm, gated_norm_bwd
 
 
 def gated_norm_with(mask_dtype, eps):
     """The right rule for eps = 1e-5; the mask is 0 or 1, exact in any dtype."""
-
-    def fwd(x, w):
-        return gated_norm(x, w), (x, w, (x @ w > 0).astype(mask_dtype))
-
-    def bwd(residuals, dy):
-        x, w, mask = residuals
-        rms = jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
-        kept = dy * mask.astype(x.dtype)
-        d_rms = (kept * (x @ w)).sum(-1, keepdims=True)
-        return (kept * rms) @ w.T - d_rms * rms**3 * x / x.shape[-1], x.T @ (kept * rms)
-
-    return rule(gated_norm, fwd, bwd)
+    return rule(
+        gated_norm, lambda x, w: (gated_norm(x, w), (x, w, (x @ w > 0).astype(mask_dtype))), gated_norm_bwd(eps)
+    )
 
 
 @pytest.mark.parametrize("mask_dtype", [bool, jnp.bfloat16])
